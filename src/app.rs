@@ -1,0 +1,1 @@
+//! Wires the rooms, owns every task, fixes the order of shutdown.

@@ -1,0 +1,1 @@
+//! The balancer: picks a replica for a request.

@@ -1,0 +1,102 @@
+//! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::replica::{ProbeSpec, ReplicaSpec};
+use crate::service::{Policy, ServiceName};
+
+/// Everything that `evenkeel run` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The data plane.
+    pub proxy: ProxySettings,
+    /// Where the admin room listens.
+    pub admin_listen: SocketAddr,
+    /// The Docker provider; `None` with `--no-docker`.
+    pub docker: Option<DockerSettings>,
+    /// The replicas of `--static`.
+    pub statics: Vec<ReplicaSpec>,
+    /// How to stop.
+    pub shutdown: ShutdownSettings,
+    /// What to log and how.
+    pub log: LogSettings,
+}
+
+/// The listener, the balancer and the HTTP path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Where clients come in.
+    pub listen: SocketAddr,
+    /// Data-plane threads, each with a listener and pools of its own.
+    pub threads: NonZeroUsize,
+    /// The service that requests go to when their Host names no other.
+    pub service: ServiceName,
+    /// How a replica is picked.
+    pub policy: Policy,
+    /// How long a connect to a replica may take.
+    pub connect_timeout: Duration,
+    /// How long a replica may take from the request's end to its answer's head.
+    pub response_timeout: Duration,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long a client connection may stay idle between requests.
+    pub keep_alive_timeout: Duration,
+    /// How long a body or a tunnel may make no progress.
+    pub idle_timeout: Duration,
+    /// Further attempts after a failed one.
+    pub retries: u32,
+    /// Who may say `X-Forwarded-*` about somebody else.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The Docker provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerSettings {
+    /// `unix:///path` or `tcp://host:port`.
+    pub host: String,
+    /// The Compose service that is balanced without any label.
+    pub service: ServiceName,
+    /// The Compose project; `None`: the sidecar's own.
+    pub project: Option<String>,
+    /// The network whose addresses are dialled; `None`: one shared with the sidecar.
+    pub network: Option<String>,
+    /// The port to dial where no label says; `None`: the only exposed TCP port.
+    pub port: Option<u16>,
+    /// The probe of replicas whose labels say nothing else.
+    pub probe: ProbeSpec,
+    /// The drain timeout of replicas whose labels say nothing else; `None`: until their requests end.
+    pub drain_timeout: Option<Duration>,
+    /// The time between two full relists.
+    pub resync_interval: Duration,
+}
+
+/// How to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownSettings {
+    /// How long to go on accepting after the signal, with `/readyz` at 503.
+    pub lame_duck: Duration,
+    /// How long requests may take to finish after that.
+    pub timeout: Duration,
+}
+
+/// What to log and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A `tracing` filter: `info`, `evenkeel=debug`, …
+    pub filter: String,
+    /// One line of text or one JSON object per event.
+    pub format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text, coloured on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,4 @@
+//! Discovery: providers that turn the world into [`Change`](crate::change::Change)s.
+
+pub mod status;
+pub mod verdict;

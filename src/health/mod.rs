@@ -1,0 +1,1 @@
+//! Health: probes replicas; the only writer of health.

@@ -1,0 +1,3 @@
+//! The program: reads the settings and runs the app.
+
+fn main() {}

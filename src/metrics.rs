@@ -1,0 +1,137 @@
+//! What is counted, as plain atomics: the data plane adds, the admin room reads at scrape time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Upper bounds of the duration buckets, in seconds. The last bucket, `+Inf`, is not listed.
+pub const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The same bounds in nanoseconds, for comparing without floats.
+const BUCKET_NANOS: [u64; BUCKETS.len()] = {
+    let mut nanos = [0; BUCKETS.len()];
+    let mut i = 0;
+    while i < BUCKETS.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+        {
+            nanos[i] = (BUCKETS[i] * 1e9) as u64;
+        }
+        i += 1;
+    }
+    nanos
+};
+
+/// A histogram of durations with fixed buckets: three relaxed adds per observation, no lock.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    sum_nanos: AtomicU64,
+}
+
+impl Histogram {
+    /// Adds one observation.
+    pub fn observe(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let place = BUCKET_NANOS.partition_point(|bound| *bound < nanos);
+        if let Some(bucket) = self.buckets.get(place) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// The counts of each bucket (not cumulative; the last is `+Inf`) and the sum in seconds.
+    pub fn read(&self) -> ([u64; BUCKETS.len() + 1], f64) {
+        let sum = Duration::from_nanos(self.sum_nanos.load(Ordering::Relaxed)).as_secs_f64();
+        (std::array::from_fn(|i| self.buckets.get(i).map_or(0, |b| b.load(Ordering::Relaxed))), sum)
+    }
+}
+
+/// Why an attempt at a replica failed: the values of the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptFailure {
+    /// No connection: refused, unreachable, or not in time.
+    Connect,
+    /// Connected, but no answer in time.
+    Timeout,
+    /// The replica closed or reset the connection before its answer was whole.
+    Reset,
+    /// What the replica sent is not HTTP.
+    Protocol,
+}
+
+impl AttemptFailure {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Connect, Self::Timeout, Self::Reset, Self::Protocol];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// Status codes that HTTP has room for.
+const CODES: std::ops::RangeInclusive<u16> = 100..=999;
+
+/// The counters of one replica.
+#[derive(Debug)]
+pub struct ReplicaMetrics {
+    codes: Box<[AtomicU64]>,
+    failures: [AtomicU64; AttemptFailure::ALL.len()],
+    duration: Histogram,
+}
+
+impl Default for ReplicaMetrics {
+    fn default() -> Self {
+        Self {
+            codes: CODES.map(|_| AtomicU64::new(0)).collect(),
+            failures: Default::default(),
+            duration: Histogram::default(),
+        }
+    }
+}
+
+impl ReplicaMetrics {
+    /// Counts an answer that ended: its status code, and the time from the request's head to the answer's end.
+    pub fn record_answer(&self, code: u16, duration: Duration) {
+        if let Some(count) = self.codes.get(usize::from(code.saturating_sub(*CODES.start()))) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.duration.observe(duration);
+    }
+
+    /// Counts an attempt that failed.
+    pub fn record_failure(&self, failure: AttemptFailure) {
+        if let Some(count) = self.failures.get(failure as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The codes answered so far, with their counts.
+    pub fn codes(&self) -> impl Iterator<Item = (u16, u64)> {
+        CODES.zip(self.codes.iter().map(|count| count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
+    }
+
+    /// The failed attempts so far, by reason.
+    pub fn failures(&self) -> impl Iterator<Item = (AttemptFailure, u64)> {
+        AttemptFailure::ALL.into_iter().zip(self.failures.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Answers in all.
+    pub fn requests(&self) -> u64 {
+        self.codes().map(|(_, count)| count).sum()
+    }
+
+    /// Failed attempts in all.
+    pub fn errors(&self) -> u64 {
+        self.failures().map(|(_, count)| count).sum()
+    }
+
+    /// How long the answers took.
+    pub fn duration(&self) -> &Histogram {
+        &self.duration
+    }
+}

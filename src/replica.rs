@@ -1,0 +1,357 @@
+//! The replica: one running container of a service, with the address we dial.
+//!
+//! A [`Replica`] is a [`ReplicaSpec`] (facts, frozen) and a [`ReplicaState`] (atomics, shared by every later
+//! version of the same replica). Each fact has one writer: the registry writes the lifecycle on behalf of
+//! discovery, `health` writes the health, a lease writes the in-flight count.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crossbeam_utils::CachePadded;
+
+use crate::metrics::ReplicaMetrics;
+use crate::service::ServiceName;
+
+/// What makes a replica the same replica: the container id (or, for a static replica, its service and address).
+/// Never the address alone, which the next container may reuse at once.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicaId(Arc<str>);
+
+impl ReplicaId {
+    /// The whole id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve characters of a container id, as `docker ps` shows it; any other id whole.
+    pub fn short(&self) -> &str {
+        let is_hex = self.0.len() == 64 && self.0.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_hex { self.0.get(..12).unwrap_or(&self.0) } else { &self.0 }
+    }
+}
+
+impl<T: AsRef<str>> From<T> for ReplicaId {
+    fn from(id: T) -> Self {
+        Self(Arc::from(id.as_ref()))
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// How a replica is probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeSpec {
+    /// The path to `GET`; any 2xx or 3xx passes. `None`: a TCP connect is enough.
+    pub path: Option<String>,
+    /// The time between two probes of a replica that has been healthy once.
+    pub interval: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Passes in a row that make an unhealthy replica healthy. The very first pass is always enough.
+    pub healthy_threshold: u32,
+    /// Failures in a row that make a healthy replica unhealthy.
+    pub unhealthy_threshold: u32,
+}
+
+impl Default for ProbeSpec {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            healthy_threshold: 2,
+            unhealthy_threshold: 3,
+        }
+    }
+}
+
+/// The facts of one replica, as its provider tells them. Frozen; a new fact is a new spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaSpec {
+    /// The identity.
+    pub id: ReplicaId,
+    /// The service it belongs to.
+    pub service: ServiceName,
+    /// What `X-Served-By` says: `gateway-3`, or the container's own name outside Compose.
+    pub name: String,
+    /// The Compose project.
+    pub project: Option<String>,
+    /// Compose's container number.
+    pub number: Option<u32>,
+    /// The image's name as the container was created from it.
+    pub image: Option<String>,
+    /// The network that `addr` belongs to.
+    pub network: Option<String>,
+    /// What we dial.
+    pub addr: SocketAddr,
+    /// Its share relative to the others of the service; 0 takes no new requests.
+    pub weight: u16,
+    /// How it is probed.
+    pub probe: ProbeSpec,
+    /// How long its requests may go on after it began to drain; `None`: until they end.
+    pub drain_timeout: Option<Duration>,
+}
+
+/// Where a replica is in its life, as discovery sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Lifecycle {
+    /// It runs, but its HEALTHCHECK has not passed yet.
+    Starting,
+    /// It runs, and its HEALTHCHECK, if any, says healthy.
+    Running,
+    /// It runs, and its HEALTHCHECK says unhealthy.
+    Ailing,
+    /// `docker pause`.
+    Paused,
+    /// It was told to stop: no new requests. Never left but by removal.
+    Draining,
+}
+
+/// What the probes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Health {
+    /// No probe has passed yet.
+    Unknown,
+    /// The probes pass.
+    Healthy,
+    /// The probes fail.
+    Unhealthy,
+}
+
+/// The one word that lifecycle and health come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Not yet ready for the first time.
+    Starting,
+    /// Takes requests.
+    Ready,
+    /// Its probes or its HEALTHCHECK fail.
+    Unhealthy,
+    /// `docker pause`.
+    Paused,
+    /// Finishes what it has and takes nothing new.
+    Draining,
+}
+
+impl State {
+    /// Every state, in the order in which lists and metrics show them.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Ready, Self::Unhealthy, Self::Paused, Self::Draining];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unhealthy => "unhealthy",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Health {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Tells incarnations of one container apart: a container that was restarted is a new one of these.
+static NEXT_INCARNATION: AtomicU64 = AtomicU64::new(1);
+
+/// The living part of a replica: shared by every version of it, from the first sighting to its removal.
+#[derive(Debug)]
+pub struct ReplicaState {
+    incarnation: u64,
+    lifecycle: AtomicU8,
+    health: AtomicU8,
+    /// Leases held, and the balancer's own bookkeeping: written on every request, so on lines of their own.
+    in_flight: CachePadded<AtomicU64>,
+    turn: CachePadded<AtomicU64>,
+    metrics: ReplicaMetrics,
+    story: Mutex<Story>,
+}
+
+/// What only people read, and only on rare changes: kept behind a lock that the data plane never takes
+/// unless an attempt failed.
+#[derive(Clone, Debug)]
+struct Story {
+    since: SystemTime,
+    last_error: Option<String>,
+}
+
+impl ReplicaState {
+    fn new(lifecycle: Lifecycle) -> Self {
+        Self {
+            incarnation: NEXT_INCARNATION.fetch_add(1, Ordering::Relaxed),
+            lifecycle: AtomicU8::new(lifecycle as u8),
+            health: AtomicU8::new(Health::Unknown as u8),
+            in_flight: CachePadded::new(AtomicU64::new(0)),
+            turn: CachePadded::new(AtomicU64::new(0)),
+            metrics: ReplicaMetrics::default(),
+            story: Mutex::new(Story { since: SystemTime::now(), last_error: None }),
+        }
+    }
+
+    fn story(&self) -> MutexGuard<'_, Story> {
+        self.story.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One replica as the registry publishes it.
+#[derive(Debug)]
+pub struct Replica {
+    spec: ReplicaSpec,
+    state: Arc<ReplicaState>,
+}
+
+impl Replica {
+    /// A replica seen for the first time: no counters, unknown health.
+    pub fn new(spec: ReplicaSpec, lifecycle: Lifecycle) -> Self {
+        Self { spec, state: Arc::new(ReplicaState::new(lifecycle)) }
+    }
+
+    /// The same replica with newer facts: counters, health and open requests go on.
+    pub fn with_spec(&self, spec: ReplicaSpec) -> Self {
+        Self { spec, state: Arc::clone(&self.state) }
+    }
+
+    /// The facts.
+    pub fn spec(&self) -> &ReplicaSpec {
+        &self.spec
+    }
+
+    /// The identity.
+    pub fn id(&self) -> &ReplicaId {
+        &self.spec.id
+    }
+
+    /// A number that no other replica of this process has or had; a restarted container gets a new one.
+    /// Pools are keyed by it, so a connection can never outlive the process it led to.
+    pub fn incarnation(&self) -> u64 {
+        self.state.incarnation
+    }
+
+    /// Where it is in its life.
+    pub fn lifecycle(&self) -> Lifecycle {
+        match self.state.lifecycle.load(Ordering::Acquire) {
+            x if x == Lifecycle::Starting as u8 => Lifecycle::Starting,
+            x if x == Lifecycle::Running as u8 => Lifecycle::Running,
+            x if x == Lifecycle::Ailing as u8 => Lifecycle::Ailing,
+            x if x == Lifecycle::Paused as u8 => Lifecycle::Paused,
+            _ => Lifecycle::Draining,
+        }
+    }
+
+    /// What its probes say.
+    pub fn health(&self) -> Health {
+        match self.state.health.load(Ordering::Acquire) {
+            x if x == Health::Unknown as u8 => Health::Unknown,
+            x if x == Health::Healthy as u8 => Health::Healthy,
+            _ => Health::Unhealthy,
+        }
+    }
+
+    /// Lifecycle and health in one word.
+    pub fn state(&self) -> State {
+        match (self.lifecycle(), self.health()) {
+            (Lifecycle::Draining, _) => State::Draining,
+            (Lifecycle::Paused, _) => State::Paused,
+            (Lifecycle::Ailing, _) => State::Unhealthy,
+            (Lifecycle::Starting, _) | (Lifecycle::Running, Health::Unknown) => State::Starting,
+            (Lifecycle::Running, Health::Unhealthy) => State::Unhealthy,
+            (Lifecycle::Running, Health::Healthy) => State::Ready,
+        }
+    }
+
+    /// Whether it may get a new request now.
+    pub fn is_pickable(&self) -> bool {
+        self.spec.weight > 0 && self.state() == State::Ready
+    }
+
+    /// Records where discovery sees it now. Only the registry calls this, and it never leaves `Draining`.
+    pub(crate) fn set_lifecycle(&self, lifecycle: Lifecycle) {
+        let before = self.state();
+        self.state.lifecycle.store(lifecycle as u8, Ordering::Release);
+        self.note_transition(before);
+    }
+
+    /// Records what the probes say now. Only `health` calls this.
+    pub(crate) fn set_health(&self, health: Health) {
+        let before = self.state();
+        self.state.health.store(health as u8, Ordering::Release);
+        self.note_transition(before);
+    }
+
+    fn note_transition(&self, before: State) {
+        if self.state() != before {
+            self.state.story().since = SystemTime::now();
+        }
+    }
+
+    /// When its [`State`] last changed.
+    pub fn since(&self) -> SystemTime {
+        self.state.story().since
+    }
+
+    /// The newest failure of an attempt or a probe, for people.
+    pub fn last_error(&self) -> Option<String> {
+        self.state.story().last_error.clone()
+    }
+
+    /// Records a failure of an attempt or a probe, for people.
+    pub fn set_last_error(&self, error: impl fmt::Display) {
+        self.state.story().last_error = Some(error.to_string());
+    }
+
+    /// Leases held now: requests whose answer has not ended.
+    pub fn in_flight(&self) -> u64 {
+        self.state.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The in-flight count itself; only a lease writes it.
+    pub(crate) fn in_flight_cell(&self) -> &AtomicU64 {
+        &self.state.in_flight
+    }
+
+    /// The balancer's bookkeeping for fair turns; only the balancer reads or writes it.
+    pub(crate) fn turn_cell(&self) -> &AtomicU64 {
+        &self.state.turn
+    }
+
+    /// What it has served so far.
+    pub fn metrics(&self) -> &ReplicaMetrics {
+        &self.state.metrics
+    }
+}
