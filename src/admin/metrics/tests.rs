@@ -197,3 +197,25 @@ fn discovery_and_proxy_are_counted() {
     assert_eq!(after.value("evenkeel_refusals_total", &[("reason", "bad-request")]), Some(0.0));
     assert_eq!(after.value("evenkeel_build_info", &[("version", "1.2.3")]), Some(1.0));
 }
+
+#[test]
+fn the_documentation_lists_exactly_these_metrics() {
+    let documented: BTreeSet<_> = include_str!("../../../docs/metrics.md")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells: Vec<_> = line.split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect();
+            let labels = cells[3].split(", ").filter(|label| !label.is_empty()).map(str::to_owned).collect();
+            (cells[1].clone(), cells[2].clone(), labels)
+        })
+        .collect();
+    let parsed = scraped(&fixture(), Format::Classic);
+    let labels_of = |metric: &str| {
+        let of = |name: &str| name.strip_prefix(metric).is_some_and(|end| ["", "_count"].contains(&end));
+        let sample = parsed.samples.keys().find(|(name, _)| of(name));
+        sample.unwrap_or_else(|| panic!("no sample of {metric}")).1.keys().cloned().collect::<BTreeSet<_>>()
+    };
+    let written: BTreeSet<_> =
+        parsed.types.iter().map(|(name, kind)| (name.clone(), kind.clone(), labels_of(name))).collect();
+    assert_eq!(written, documented);
+}
