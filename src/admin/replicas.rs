@@ -10,6 +10,9 @@ use crate::discovery::verdict::Considered;
 use crate::registry::Registry;
 use crate::replica::{Health, Lifecycle, Replica, State};
 
+/// The verdict on a replica that takes requests.
+pub(super) const ROUTED: &str = "routed";
+
 /// One replica at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ReplicaView {
@@ -64,7 +67,7 @@ fn verdict(replica: &Replica) -> String {
     let because = |otherwise: &str| replica.last_error().unwrap_or_else(|| otherwise.to_owned());
     match (replica.state(), replica.lifecycle(), replica.health()) {
         (State::Ready, _, _) if replica.spec().weight == 0 => "not routed: its weight is 0".to_owned(),
-        (State::Ready, _, _) => "routed".to_owned(),
+        (State::Ready, _, _) => ROUTED.to_owned(),
         (State::Starting, Lifecycle::Starting, _) => "starting: its HEALTHCHECK has not passed yet".to_owned(),
         (State::Starting, _, _) => format!("starting: {}", because("no probe has passed yet")),
         (State::Unhealthy, Lifecycle::Running, Health::Unhealthy) => {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::AdminState;
-use super::replicas::{self, ReplicaView};
+use super::replicas::{self, ROUTED, ReplicaView};
 use crate::discovery::status::DiscoveryStatus;
 use crate::discovery::verdict::{Considered, Verdict};
 use crate::replica::State;
@@ -44,14 +44,20 @@ fn discovery_line(discovery: Option<&DiscoveryStatus>, now: SystemTime) -> Strin
 
 fn count_line(replicas: &[ReplicaView], others: usize) -> String {
     let states = State::ALL.map(|state| (state, replicas.iter().filter(|r| r.state == state.as_str()).count()));
-    let mut parts: Vec<_> =
+    let parts: Vec<_> =
         states.into_iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}")).collect();
-    if parts.is_empty() {
-        parts.push("every request gets 503".to_owned());
-    }
     let plural = if replicas.len() == 1 { "" } else { "s" };
-    let considered = if others > 0 { format!("; {others} considered but not routed") } else { String::new() };
-    format!("{} replica{plural}: {}{considered}\n", replicas.len(), parts.join(", "))
+    let mut line = format!("{} replica{plural}", replicas.len());
+    if !parts.is_empty() {
+        line += &format!(": {}", parts.join(", "));
+    }
+    if others > 0 {
+        line += &format!("; {others} considered but not routed");
+    }
+    if replicas.iter().all(|r| r.verdict != ROUTED) {
+        line += "; NONE TAKES REQUESTS, clients get 503";
+    }
+    line + "\n"
 }
 
 fn replica_table(replicas: &[ReplicaView], now: SystemTime) -> String {
@@ -203,7 +209,9 @@ shop-gateway-1: label evenkeel.prot is unknown; did you mean evenkeel.port?
     fn an_empty_page_says_what_that_means() {
         let fixture = fixture();
         let page = page(&fixture.state, Some("nobody"), SystemTime::now());
-        assert!(page.ends_with("Docker: NOT CONNECTED, first sync not done\n0 replicas: every request gets 503\n"));
+        assert!(page.ends_with(
+            "Docker: NOT CONNECTED, first sync not done\n0 replicas; NONE TAKES REQUESTS, clients get 503\n"
+        ));
         fixture.docker.set_synced();
         let now = fixture.docker.last_sync().unwrap() + Duration::from_secs(70);
         let line = discovery_line(Some(&fixture.docker), now);
@@ -221,7 +229,10 @@ aaaaaaaaaaaa  shop-gateway-1  gateway  routed   routed
 bbbbbbbbbbbb  cron?box        -        routed   routed
 ";
         assert_eq!(container_table(&[considered('a', "shop-gateway-1"), orphan]), expected);
-        assert_eq!(count_line(&[], 2), "0 replicas: every request gets 503; 2 considered but not routed\n");
+        assert_eq!(
+            count_line(&[], 2),
+            "0 replicas; 2 considered but not routed; NONE TAKES REQUESTS, clients get 503\n"
+        );
     }
 
     #[test]
