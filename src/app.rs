@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -140,13 +141,13 @@ impl App {
         let (registry, writer) = Registry::new();
         let metrics = Arc::new(ProxyMetrics::default());
         let status = settings.docker.as_ref().map(|_| Arc::new(DiscoveryStatus::default()));
-        let readiness = Arc::new(Readiness::new(status.clone()));
+        let readiness = Arc::new(Readiness::default());
         let (stop_accepting, abort) = (CancellationToken::new(), CancellationToken::new());
         let stop_control = CancellationToken::new();
 
         let context = Arc::new(Context {
             registry: registry.clone(),
-            settings: settings.proxy,
+            settings: settings.proxy.clone(),
             metrics: Arc::clone(&metrics),
             stop_accepting: stop_accepting.clone(),
             abort: abort.clone(),
@@ -164,7 +165,16 @@ impl App {
             status: status.clone(),
             docker: settings.docker,
             statics: settings.statics.into_iter().map(|spec| Sighting { spec, lifecycle: Lifecycle::Running }).collect(),
-            admin: (admin_listener, AdminState::new(registry, status, metrics, Arc::clone(&readiness))),
+            admin_listener,
+            admin: AdminState {
+                registry,
+                discovery: status,
+                proxy: metrics,
+                readiness: Arc::clone(&readiness),
+                service: settings.proxy.service.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                started: SystemTime::now(),
+            },
             stop: stop_control.clone(),
         };
         let control = std::thread::Builder::new()
@@ -219,7 +229,8 @@ struct Control {
     status: Option<Arc<DiscoveryStatus>>,
     docker: Option<DockerSettings>,
     statics: Vec<Sighting>,
-    admin: (TcpListener, AdminState),
+    admin_listener: TcpListener,
+    admin: AdminState,
     stop: CancellationToken,
 }
 
@@ -235,8 +246,7 @@ impl Control {
         }
         tasks.spawn(write(self.writer, inbox, self.status));
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
-        let (listener, state) = self.admin;
-        tasks.spawn(admin::serve(listener, Arc::new(state), self.stop));
+        tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
         tasks.close();
         tasks.wait().await;
     }

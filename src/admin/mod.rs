@@ -46,9 +46,14 @@ pub struct AdminState {
     pub started: SystemTime,
 }
 
-/// Takes the address; to be called within a runtime. Fails if the address is taken, not ours or not allowed.
-pub async fn bind(addr: SocketAddr) -> Result<TcpListener, AdminError> {
-    TcpListener::bind(addr).await.map_err(|source| AdminError { addr, source })
+/// Takes the address; to be called within a runtime's context. Fails if the address is taken, not ours or not allowed.
+pub fn bind(addr: SocketAddr) -> Result<TcpListener, AdminError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(addr)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    bind().map_err(|source| AdminError { addr, source })
 }
 
 /// Serves the admin pages until `stop`, then lets requests under way finish for at most a second.

@@ -130,7 +130,7 @@ struct Running {
 
 impl Running {
     async fn new(fixture: &Fixture) -> Self {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, Arc::clone(&fixture.state), stop.clone()));
