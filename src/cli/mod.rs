@@ -78,6 +78,9 @@ enum Failure {
     /// A running evenkeel did not answer as it should.
     #[error(transparent)]
     Admin(#[from] admin_client::Error),
+    /// The healthcheck failed, in one line. Exit code 1, whatever the cause: Docker reserves 2.
+    #[error("{0}")]
+    Unhealthy(String),
     /// Nothing can be printed.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
@@ -90,7 +93,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Telemetry(_) | Self::Admin(_) | Self::Output(_) | Self::NotBuilt => 1,
+            Self::Telemetry(_) | Self::Admin(_) | Self::Unhealthy(_) | Self::Output(_) | Self::NotBuilt => 1,
         }
     }
 }
@@ -134,9 +137,12 @@ fn sources(flags: Flags) -> Sources {
 }
 
 fn healthcheck(ready: bool, admin: AdminFlags, out: &mut dyn Write) -> Result<(), Failure> {
-    let addr = sources(admin.0).admin_listen()?;
+    let addr = sources(admin.0).admin_listen().map_err(|errors| {
+        let errors: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
+        Failure::Unhealthy(errors.join("; "))
+    })?;
     let path = if ready { "/readyz" } else { "/healthz" };
-    admin_client::get(addr, path)?;
+    admin_client::get(addr, path).map_err(|error| Failure::Unhealthy(error.to_string()))?;
     writeln!(out, "{}", if ready { "ready" } else { "alive" })?;
     Ok(())
 }

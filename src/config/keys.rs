@@ -237,7 +237,7 @@ pub static KEYS: &[Key] = &[
         value: "PORT",
         fallback: Fallback::Unset { means: "the only TCP port that the container exposes", example: "3001" },
         help: "The port to dial where no label says",
-        kind: Kind::Number(|d, t| put(&mut d.docker.port, parse::port(t).map(Some))),
+        kind: Kind::Number(|d, t| put(&mut d.docker.port, parse::number(t, 1..=u16::MAX, 3001).map(Some))),
     },
     Key {
         name: "resync-interval",

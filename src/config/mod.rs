@@ -12,6 +12,8 @@ pub mod keys;
 mod parse;
 pub mod resolve;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
