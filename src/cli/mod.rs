@@ -102,7 +102,7 @@ impl Failure {
 /// configuration is wrong.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match execute(cli, &mut io::stdout().lock()) {
+    match execute(cli, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,

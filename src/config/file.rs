@@ -3,7 +3,8 @@
 use toml::{Table, Value};
 
 use super::error::{Error, closest};
-use super::keys::{CONFIG, KEYS, Key, Kind};
+use super::key::{Key, Kind};
+use super::keys::{CONFIG, KEYS};
 use super::{Given, Layer};
 
 /// Reads the file that `config` names.

@@ -2,7 +2,8 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::keys::{CONFIG, Fallback, KEYS, Key, Kind};
+use super::key::{Fallback, Key, Kind};
+use super::keys::{CONFIG, KEYS};
 use super::{Given, Layer};
 
 /// What was typed, not yet parsed. Its flags come from [`KEYS`] instead of clap's derive, which could drift from it.

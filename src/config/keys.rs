@@ -1,90 +1,11 @@
 //! The table of settings. A row is the flag, the variable, the file key, the default, the help and the parser of
 //! one setting at once, so that they cannot drift apart.
 
-use std::net::SocketAddr;
-
+use super::draft::Draft;
+use super::key::{Fallback, Key, Kind};
 use super::parse::{self, Parsed};
-use super::settings::{DockerSettings, LogFormat, LogSettings, ProxySettings, ShutdownSettings};
+use super::settings::LogFormat;
 use crate::service::{Policy, ServiceName};
-
-/// One setting.
-#[derive(Debug)]
-pub struct Key {
-    /// The file's key; `--name` is the flag.
-    pub name: &'static str,
-    /// Under which heading people find it.
-    pub group: &'static str,
-    /// What stands for the value in the help.
-    pub value: &'static str,
-    /// What holds when nobody says anything.
-    pub fallback: Fallback,
-    /// One sentence for people.
-    pub help: &'static str,
-    pub(super) kind: Kind,
-}
-
-/// What holds when nobody says anything.
-#[derive(Clone, Copy, Debug)]
-pub enum Fallback {
-    /// This text.
-    Text(&'static str),
-    /// Nothing.
-    Unset {
-        /// What nothing comes to.
-        means: &'static str,
-        /// A text that would be something.
-        example: &'static str,
-    },
-}
-
-/// How many texts a key takes, how TOML writes them, and what they do to the draft.
-#[derive(Debug)]
-pub(super) enum Kind {
-    Text(Set),
-    Number(Set),
-    Switch(Set),
-    List(SetAll),
-}
-
-type Set = fn(&mut Draft, &str) -> Parsed<()>;
-type SetAll = fn(&mut Draft, &str) -> Vec<String>;
-
-/// The settings while the table fills them in.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) proxy: ProxySettings,
-    pub(super) admin_listen: SocketAddr,
-    pub(super) docker: DockerSettings,
-    pub(super) no_docker: bool,
-    pub(super) statics: Vec<(ServiceName, SocketAddr)>,
-    pub(super) shutdown: ShutdownSettings,
-    pub(super) log: LogSettings,
-}
-
-impl Key {
-    /// The environment variable: `EVENKEEL_CONNECT_TIMEOUT` for `connect-timeout`.
-    pub fn variable(&self) -> String {
-        format!("{}{}", super::env::PREFIX, self.name.to_uppercase().replace('-', "_"))
-    }
-
-    /// A text that is right for this key.
-    pub fn example(&self) -> &'static str {
-        match self.fallback {
-            Fallback::Text(text) => text,
-            Fallback::Unset { example, .. } => example,
-        }
-    }
-
-    /// Parses the texts into the draft; returns what is wrong with them.
-    pub(super) fn apply(&self, draft: &mut Draft, texts: &[String]) -> Vec<String> {
-        match self.kind {
-            Kind::Text(set) | Kind::Number(set) | Kind::Switch(set) => {
-                texts.last().and_then(|text| set(draft, text).err()).into_iter().collect()
-            }
-            Kind::List(set) => texts.iter().flat_map(|text| set(draft, text)).collect(),
-        }
-    }
-}
 
 fn put<T>(place: &mut T, parsed: Parsed<T>) -> Parsed<()> {
     *place = parsed?;
@@ -102,11 +23,8 @@ fn add_replicas(draft: &mut Draft, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for parsed in parse::replicas(text) {
         match parsed {
-            Ok(replica) if draft.statics.contains(&replica) => {
-                complaints.push(format!(
-                    "\"{}={}\" is listed twice; once is enough, like gateway=10.1.1.1:3001",
-                    replica.0, replica.1
-                ));
+            Ok((service, addr)) if draft.statics.contains(&(service.clone(), addr)) => {
+                complaints.push(format!("\"{service}={addr}\" is there twice; list each address of a service once"));
             }
             Ok(replica) => draft.statics.push(replica),
             Err(complaint) => complaints.push(complaint),

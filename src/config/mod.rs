@@ -1,13 +1,15 @@
 //! Configuration: flags > environment `EVENKEEL_*` > file > default. The only room that reads the environment.
 //!
-//! Two stages. What was typed: [`flags`], [`env`] and [`mod@file`] each turn their source into texts by key.
-//! What it means: [`resolve`] takes the winning text of every key through the one table in [`keys`], which knows
+//! Two stages. What was typed: `flags`, `env` and `file` each turn their source into texts by key.
+//! What it means: `resolve` takes the winning text of every key through the one table in `keys`, which knows
 //! how to parse it and where it goes, and collects every error before anything is started.
 
+mod draft;
 pub mod env;
 pub mod error;
 mod file;
 pub mod flags;
+pub mod key;
 pub mod keys;
 mod parse;
 pub mod resolve;

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use super::draft::Draft;
 use super::error::{Error, Errors};
 use super::flags::{ADMIN_LISTEN, Flags};
-use super::keys::{CONFIG, Draft, Fallback, KEYS, Key};
-use super::settings::{DockerSettings, LogSettings, ProxySettings, Settings, ShutdownSettings};
+use super::key::{Fallback, Key};
+use super::keys::{CONFIG, KEYS};
+use super::settings::Settings;
 use super::{Given, Layer, env, file};
-use crate::replica::{ReplicaId, ReplicaSpec};
-use crate::service::ServiceName;
 
 /// Everything that was typed, by source.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Sources {
     /// Parses everything.
     ///
     /// # Errors
-    /// All that is wrong, in the order of the table.
+    /// All that is wrong: unknown names and unreadable files first, then the values in the order of the table.
     pub fn resolve(self) -> Result<Resolved, Errors> {
         let mut errors = self.errors.clone();
         let mut draft = Draft::default();
@@ -111,51 +111,6 @@ fn apply(key: &Key, given: Option<&Given>, draft: &mut Draft) -> Vec<Error> {
     };
     let complaints = key.apply(draft, &texts).into_iter();
     complaints.map(|complaint| Error::Value { place: place.clone(), complaint }).collect()
-}
-
-impl Default for Draft {
-    fn default() -> Self {
-        Self {
-            proxy: ProxySettings::default(),
-            admin_listen: Settings::default().admin_listen,
-            docker: DockerSettings::default(),
-            no_docker: false,
-            statics: Vec::new(),
-            shutdown: ShutdownSettings::default(),
-            log: LogSettings::default(),
-        }
-    }
-}
-
-impl Draft {
-    fn finish(mut self) -> Settings {
-        self.docker.service = self.proxy.service.clone();
-        let statics = self.statics.iter().map(|(service, addr)| self.static_replica(service, *addr)).collect();
-        Settings {
-            proxy: self.proxy,
-            admin_listen: self.admin_listen,
-            docker: (!self.no_docker).then_some(self.docker),
-            statics,
-            shutdown: self.shutdown,
-            log: self.log,
-        }
-    }
-
-    fn static_replica(&self, service: &ServiceName, addr: SocketAddr) -> ReplicaSpec {
-        ReplicaSpec {
-            id: ReplicaId::from(format!("static:{service}@{addr}")),
-            service: service.clone(),
-            name: addr.to_string(),
-            project: None,
-            number: None,
-            image: None,
-            network: None,
-            addr,
-            weight: 1,
-            probe: self.docker.probe.clone(),
-            drain_timeout: self.docker.drain_timeout,
-        }
-    }
 }
 
 impl Resolved {

@@ -169,6 +169,19 @@ fn static_replicas_are_named_after_their_service_and_address() {
 }
 
 #[test]
+fn an_address_belongs_to_a_service_once() {
+    let args = ["--static", "a=10.1.1.1:1,10.1.1.1:1", "--static", "b=10.1.1.1:1,x", "--static", "a=10.1.1.1:01"];
+    assert_eq!(
+        complaints(&args, &[]),
+        [
+            "--static: \"a=10.1.1.1:1\" is there twice; list each address of a service once",
+            "--static: \"x\" is a hostname; DNS comes later, use an IP address, like 10.1.1.1:3001",
+            "--static: \"a=10.1.1.1:1\" is there twice; list each address of a service once",
+        ]
+    );
+}
+
+#[test]
 fn all_errors_come_at_once_in_a_fixed_order() {
     let (_dir, path) =
         file("conect_timeout = \"1s\"\nlisten = [1]\nhead-timeout = 5\nconfig = \"x\"\n[health]\npath = 1");
