@@ -36,6 +36,7 @@ pub mod admin;
 pub mod app;
 pub mod balancer;
 pub mod change;
+pub mod cli;
 pub mod config;
 pub mod discovery;
 pub mod health;
