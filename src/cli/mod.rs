@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::app;
 use crate::config::{self, AdminFlags, Errors, Flags, Sources};
 use crate::telemetry;
 
@@ -84,16 +85,16 @@ enum Failure {
     /// Nothing can be printed.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
-    /// This build has nothing to run.
-    #[error("this build cannot run yet")]
-    NotBuilt,
+    /// It could not start.
+    #[error(transparent)]
+    App(#[from] app::Error),
 }
 
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Telemetry(_) | Self::Admin(_) | Self::Unhealthy(_) | Self::Output(_) | Self::NotBuilt => 1,
+            Self::Telemetry(_) | Self::Admin(_) | Self::Unhealthy(_) | Self::Output(_) | Self::App(_) => 1,
         }
     }
 }
@@ -119,7 +120,7 @@ fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Run(flags) => {
             let settings = sources(flags).resolve()?.settings;
             telemetry::init(&settings.log)?;
-            Err(Failure::NotBuilt)
+            Ok(app::run(settings)?)
         }
         Command::Check(flags) => Ok(out.write_all(sources(flags).resolve()?.to_toml().as_bytes())?),
         Command::Healthcheck { ready, admin } => healthcheck(ready, admin, out),
