@@ -97,7 +97,8 @@ impl Default for ReplicaMetrics {
 impl ReplicaMetrics {
     /// Counts an answer that ended: its status code, and the time from the request's head to the answer's end.
     pub fn record_answer(&self, code: u16, duration: Duration) {
-        if let Some(count) = self.codes.get(usize::from(code.saturating_sub(*CODES.start()))) {
+        let place = code.checked_sub(*CODES.start()).map(usize::from);
+        if let Some(count) = place.and_then(|place| self.codes.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.duration.observe(duration);
