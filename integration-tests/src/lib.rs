@@ -1,1 +1,3 @@
 //! The test harness of evenkeel.
+
+pub mod http;
