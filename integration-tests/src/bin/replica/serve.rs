@@ -115,10 +115,10 @@ impl Stop {
 
 #[cfg(test)]
 mod tests {
-    use integration_tests::http::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::fetch::get;
 
     /// A replica on a port of its own, with the handle that stops it and the task that ends when it has.
     async fn replica() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
@@ -145,9 +145,9 @@ mod tests {
             ("/nowhere", 404, "no such path\n"),
         ] {
             let answer = get(&format!("http://{addr}{path}")).await.unwrap();
-            assert_eq!((answer.status.as_u16(), answer.body.as_str()), (status, body), "{path}");
+            assert_eq!((answer.status, answer.text().as_str()), (status, body), "{path}");
         }
-        let headers = get(&format!("http://{addr}/headers?x")).await.unwrap().body;
+        let headers = get(&format!("http://{addr}/headers?x")).await.unwrap().text();
         assert!(headers.starts_with("GET /headers?x HTTP/1.1\n") && headers.contains(&format!("host: {addr}\n")));
     }
 
