@@ -1,0 +1,64 @@
+# The words for what one does here; CI says the same ones (.ci/run).
+
+compose := `docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose`
+# Compose v1 cannot wait.
+wait := if compose == "docker compose" { "--wait" } else { "" }
+# Not root: an arbitrary user in the socket's group.
+user := "65532:" + `stat -c %g /var/run/docker.sock 2>/dev/null || echo 65532`
+
+# List the words
+default:
+    @just --list --unsorted
+
+# Install what a fresh machine lacks
+setup:
+    .ci/setup
+
+# Formatting, lints and docs
+check:
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets --features integration-tests/docker -- -D warnings
+    RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+
+# Every test that needs no Docker engine
+test:
+    cargo nextest run --locked --workspace
+    cargo test --locked --workspace --doc
+
+# The scenarios on this machine's Docker engine; `just integration pause hup` runs just those
+integration *names: image
+    cargo nextest run --locked -p integration-tests --features docker --test scenarios {{ names }}
+
+# evenkeel:local and evenkeel-replica:local, from static binaries built here: no registry needed
+image:
+    deploy/image
+
+# Start compose.yml with N replicas
+up n="2": image
+    EVENKEEL_USER={{ user }} {{ compose }} up -d {{ wait }} --scale gateway={{ trim_start_match(n, "N=") }}
+
+# Change the number of replicas
+scale n:
+    EVENKEEL_USER={{ user }} {{ compose }} up -d --no-recreate --scale gateway={{ trim_start_match(n, "N=") }}
+
+# Stop compose.yml and remove its containers and networks
+down:
+    {{ compose }} down --remove-orphans
+
+# evenkeel without Docker, against a fake engine
+demo:
+    cargo run --locked --release --example demo
+
+# Licences, duplicates, sources and, where the database can be reached, advisories
+deny:
+    cargo deny --workspace --all-features check --hide-inclusion-graph bans licenses sources
+    @if timeout 60 cargo deny fetch db >/dev/null 2>&1; then \
+        cargo deny --workspace --all-features check --hide-inclusion-graph --disable-fetch advisories; \
+    else \
+        echo "advisories NOT checked: their database cannot be reached from here"; \
+    fi
+
+# All that CI does
+ci:
+    .ci/run

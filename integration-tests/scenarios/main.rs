@@ -1,0 +1,27 @@
+//! What evenkeel does on a real Docker engine: `just integration`.
+//!
+//! Each scenario starts the Compose file at the root, with a file of its own on top where it differs, under a project
+//! name of its own, and removes it again. They need the images of `just image`, and run one at a time.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test program: what goes wrong must fail the scenario, loudly"
+)]
+
+mod harness;
+
+mod daemon_away;
+mod drop_in;
+mod hup;
+mod kill_nine;
+mod network_disconnect;
+mod one_off;
+mod pause;
+mod restart;
+mod scale_down;
+mod scale_up;
+mod socket_proxy;
+mod two_networks;
