@@ -13,9 +13,12 @@
     reason = "test code: a harness that cannot do its work must fail the test that called it"
 )]
 
+pub mod client;
 mod eventually;
 pub mod fake_engine;
 mod query;
+pub mod test_replica;
 
 pub use eventually::{eventually, eventually_some};
 pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine};
+pub use test_replica::TestReplica;
