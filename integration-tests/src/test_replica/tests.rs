@@ -40,6 +40,14 @@ async fn answers_by_path() {
     assert_eq!((replica.requests(), replica.connections()), (5, 1));
 }
 
+#[tokio::test]
+async fn echoes_a_body_larger_than_every_buffer() {
+    let replica = TestReplica::start("a");
+    let body = vec![b'x'; 8 << 20];
+    let mut client = Client::connect(replica.addr()).await.unwrap();
+    assert!(client.request("POST", "/echo", &[], &body).await.unwrap().body == body);
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_late() {
     let replica = TestReplica::start("a");
