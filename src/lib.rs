@@ -13,3 +13,6 @@ pub mod registry;
 pub mod replica;
 pub mod service;
 pub mod telemetry;
+
+#[cfg(test)]
+mod walls;

@@ -136,3 +136,67 @@ impl ReplicaMetrics {
         &self.duration
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_falls_into_the_first_bucket_that_holds_it() {
+        for (place, bound) in BUCKETS.into_iter().enumerate() {
+            let (histogram, bound) = (Histogram::default(), Duration::from_secs_f64(bound));
+            histogram.observe(bound);
+            histogram.observe(bound + Duration::from_nanos(1));
+            let (counts, sum) = histogram.read();
+            assert_eq!((counts[place], counts[place + 1]), (1, 1), "{bound:?}");
+            assert_eq!(sum, (bound * 2 + Duration::from_nanos(1)).as_secs_f64());
+        }
+    }
+
+    #[test]
+    fn the_ends_are_open() {
+        let histogram = Histogram::default();
+        histogram.observe(Duration::ZERO);
+        histogram.observe(Duration::from_secs(86_400));
+        let (counts, _) = histogram.read();
+        assert_eq!((counts[0], counts[BUCKETS.len()], counts.iter().sum::<u64>()), (1, 1, 2));
+    }
+
+    #[test]
+    fn the_longest_duration_does_not_panic() {
+        let histogram = Histogram::default();
+        histogram.observe(Duration::MAX);
+        assert_eq!(histogram.read().0[BUCKETS.len()], 1);
+    }
+
+    #[test]
+    fn answers_are_counted_by_code() {
+        let metrics = ReplicaMetrics::default();
+        for code in [200, 100, 999, 200, 404] {
+            metrics.record_answer(code, Duration::from_millis(3));
+        }
+        assert_eq!(metrics.codes().collect::<Vec<_>>(), [(100, 1), (200, 2), (404, 1), (999, 1)]);
+        assert_eq!((metrics.requests(), metrics.errors()), (5, 0));
+        assert_eq!(metrics.duration().read().0.iter().sum::<u64>(), 5);
+    }
+
+    #[test]
+    fn a_code_that_http_has_no_room_for_is_no_other_code() {
+        let metrics = ReplicaMetrics::default();
+        for code in [0, 99, 1000, u16::MAX] {
+            metrics.record_answer(code, Duration::ZERO);
+        }
+        assert_eq!(metrics.codes().count(), 0);
+    }
+
+    #[test]
+    fn failures_are_counted_by_reason() {
+        let metrics = ReplicaMetrics::default();
+        for (times, failure) in (1..).zip(AttemptFailure::ALL) {
+            (0..times).for_each(|_| metrics.record_failure(failure));
+        }
+        let words: Vec<_> = metrics.failures().map(|(failure, count)| (failure.as_str(), count)).collect();
+        assert_eq!(words, [("connect", 1), ("timeout", 2), ("reset", 3), ("protocol", 4)]);
+        assert_eq!(metrics.errors(), 10);
+    }
+}
