@@ -1,1 +1,267 @@
 //! Wires the rooms, owns every task, fixes the order of shutdown.
+//!
+//! ```text
+//! control thread:  watcher ──Change──▶ registry writer      prober      admin
+//! worker threads:  listener → pipeline → replica (one runtime each; they share only the registry)
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::admin::{self, AdminState, Readiness};
+use crate::change::{Change, Observed, Provider, Sighting};
+use crate::config::settings::{DockerSettings, Settings, ShutdownSettings};
+use crate::discovery::docker::Watcher;
+use crate::discovery::status::DiscoveryStatus;
+use crate::health::Prober;
+use crate::metrics::ProxyMetrics;
+use crate::proxy::{Context, Listener, ProxyError, Worker};
+use crate::registry::{Registry, RegistryWriter};
+use crate::replica::Lifecycle;
+
+/// Changes that may wait for the registry writer. It never waits for anything else, so this is slack for a burst.
+const CHANGES_WAITING: usize = 1024;
+
+/// Why the program cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The proxy's address could not be bound.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The admin address could not be bound.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// The operating system refused a thread, a runtime or a signal handler.
+    #[error("cannot {what}: {cause}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::System { what, cause }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once.
+///
+/// # Errors
+/// When a port cannot be bound or the system refuses a thread.
+pub fn run(settings: Settings) -> Result<(), Error> {
+    let runtime = single_threaded_runtime()?;
+    runtime.block_on(async {
+        // Handlers first: a signal during start-up must not kill us half-way.
+        let mut signals = Signals::new()?;
+        let app = App::start(settings)?;
+        let name = signals.next().await;
+        info!(cause = name, "Shutdown began");
+        tokio::select! {
+            () = app.shutdown() => info!("Shutdown ended"),
+            name = signals.next() => {
+                warn!(cause = name, "Second signal: exiting at once");
+                std::process::exit(1);
+            }
+        }
+        Ok(())
+    })
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let install = |kind| signal(kind).map_err(Error::system("install a signal handler"));
+        Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn single_threaded_runtime() -> Result<runtime::Runtime, Error> {
+    runtime::Builder::new_current_thread().enable_all().build().map_err(Error::system("start a runtime"))
+}
+
+/// A running evenkeel.
+#[derive(Debug)]
+pub struct App {
+    proxy_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    readiness: Arc<Readiness>,
+    settings: ShutdownSettings,
+    /// Ends accepting, and every connection once it is idle.
+    stop_accepting: CancellationToken,
+    /// Ends the connections that are left.
+    abort: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+    /// Ends discovery, probes and the admin room.
+    stop_control: CancellationToken,
+    control: JoinHandle<()>,
+}
+
+impl App {
+    /// Binds the ports, then starts the workers and the control thread. Requests are answered from here on,
+    /// with 503 until discovery has found a replica.
+    ///
+    /// # Errors
+    /// When a port cannot be bound or the system refuses a thread; nothing is left running then.
+    pub fn start(settings: Settings) -> Result<Self, Error> {
+        let listeners = Listener::bind(settings.proxy.listen, settings.proxy.threads)?;
+        let control_runtime = single_threaded_runtime()?;
+        let admin_listener = {
+            let _guard = control_runtime.enter();
+            admin::bind(settings.admin_listen)?
+        };
+        let admin_addr = admin_listener.local_addr().map_err(Error::system("read the admin port"))?;
+        let proxy_addr = listeners.local_addr();
+
+        let (registry, writer) = Registry::new();
+        let metrics = Arc::new(ProxyMetrics::default());
+        let status = settings.docker.as_ref().map(|_| Arc::new(DiscoveryStatus::default()));
+        let readiness = Arc::new(Readiness::default());
+        let (stop_accepting, abort) = (CancellationToken::new(), CancellationToken::new());
+        let stop_control = CancellationToken::new();
+
+        let context = Arc::new(Context {
+            registry: registry.clone(),
+            settings: settings.proxy.clone(),
+            metrics: Arc::clone(&metrics),
+            stop_accepting: stop_accepting.clone(),
+            abort: abort.clone(),
+        });
+        let mut workers = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let worker = Worker::spawn(index, listener, Arc::clone(&context)).map_err(Error::system("start a worker"))?;
+            workers.push(worker);
+        }
+        readiness.set_listening();
+
+        let control = Control {
+            registry: registry.clone(),
+            writer,
+            status: status.clone(),
+            docker: settings.docker,
+            statics: settings.statics.into_iter().map(|spec| Sighting { spec, lifecycle: Lifecycle::Running }).collect(),
+            admin_listener,
+            admin: AdminState {
+                registry,
+                discovery: status,
+                proxy: metrics,
+                readiness: Arc::clone(&readiness),
+                service: settings.proxy.service.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                started: SystemTime::now(),
+            },
+            stop: stop_control.clone(),
+        };
+        let control = std::thread::Builder::new()
+            .name("evenkeel-control".into())
+            .spawn(move || control_runtime.block_on(control.run()))
+            .map_err(Error::system("start the control thread"))?;
+
+        info!(addr = %proxy_addr, "Proxy listening");
+        info!(addr = %admin_addr, "Admin listening");
+        let settings = settings.shutdown;
+        Ok(Self { proxy_addr, admin_addr, readiness, settings, stop_accepting, abort, workers, stop_control, control })
+    }
+
+    /// Where clients come in; tells the port when 0 was asked for.
+    pub fn proxy_addr(&self) -> SocketAddr {
+        self.proxy_addr
+    }
+
+    /// Where the admin room listens.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Stops in order: not ready, lame duck, no new connections, open requests finish or are cut, control last,
+    /// so that health and discovery serve the last request.
+    pub async fn shutdown(self) {
+        self.readiness.set_terminating();
+        sleep(self.settings.lame_duck).await;
+        self.stop_accepting.cancel();
+        let mut workers_ended = tokio::task::spawn_blocking(move || join_all(self.workers));
+        if timeout(self.settings.timeout, &mut workers_ended).await.is_err() {
+            warn!(cause = ?self.settings.timeout, "Shutdown timeout passed: cutting the requests that are left");
+            self.abort.cancel();
+            let _ = workers_ended.await;
+        }
+        self.stop_control.cancel();
+        let _ = tokio::task::spawn_blocking(move || join_all(vec![self.control])).await;
+    }
+}
+
+/// Waits for threads. A thread that panicked has already said so; the others are still waited for.
+fn join_all(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+/// What lives on the control thread.
+struct Control {
+    registry: Registry,
+    writer: RegistryWriter,
+    status: Option<Arc<DiscoveryStatus>>,
+    docker: Option<DockerSettings>,
+    statics: Vec<Sighting>,
+    admin_listener: TcpListener,
+    admin: AdminState,
+    stop: CancellationToken,
+}
+
+impl Control {
+    async fn run(mut self) {
+        if !self.statics.is_empty() {
+            self.writer.apply(Change::Reset { provider: Provider::Static, replicas: self.statics });
+        }
+        let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
+        let tasks = TaskTracker::new();
+        if let (Some(docker), Some(status)) = (self.docker, &self.status) {
+            tasks.spawn(Watcher::new(docker, Arc::clone(status), changes).run(self.stop.clone()));
+        }
+        tasks.spawn(write(self.writer, inbox, self.status));
+        tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
+        tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+/// The registry's one writer: applies changes in the order in which they come, until every provider is gone.
+async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Option<Arc<DiscoveryStatus>>) {
+    while let Some(Observed { change, at }) = inbox.recv().await {
+        let is_reset = matches!(change, Change::Reset { .. });
+        let changed = writer.apply(change);
+        let Some(status) = &status else { continue };
+        if is_reset {
+            status.set_synced();
+        } else if changed {
+            status.event_to_route.observe(at.elapsed());
+        }
+    }
+}

@@ -1,3 +1,5 @@
-//! The program: reads the settings and runs the app.
+//! The program: hands over to the command line.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    evenkeel::cli::main()
+}

@@ -1,5 +1,6 @@
 //! What is counted, as plain atomics: the data plane adds, the admin room reads at scrape time.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -97,7 +98,8 @@ impl Default for ReplicaMetrics {
 impl ReplicaMetrics {
     /// Counts an answer that ended: its status code, and the time from the request's head to the answer's end.
     pub fn record_answer(&self, code: u16, duration: Duration) {
-        if let Some(count) = self.codes.get(usize::from(code.saturating_sub(*CODES.start()))) {
+        let place = code.checked_sub(*CODES.start()).map(usize::from);
+        if let Some(count) = place.and_then(|place| self.codes.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.duration.observe(duration);
@@ -133,5 +135,152 @@ impl ReplicaMetrics {
     /// How long the answers took.
     pub fn duration(&self) -> &Histogram {
         &self.duration
+    }
+}
+
+/// Why a client got an answer of our own instead of a replica's: the values of the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The request is not HTTP/1 as we accept it.
+    BadRequest,
+    /// The request's head is longer than we accept.
+    HeadTooLarge,
+    /// The request's body is longer than we accept.
+    BodyTooLarge,
+    /// A method that is not forwarded: `CONNECT`, `TRACE`.
+    MethodRefused,
+    /// The client did not send its request in time.
+    ClientTimeout,
+    /// The request names a service that nobody knows.
+    NoSuchService,
+    /// The service has no replica that takes requests now.
+    NoReplicaReady,
+    /// No connection to a replica: refused or unreachable.
+    ConnectFailed,
+    /// No connection to a replica in time.
+    ConnectTimeout,
+    /// The replica did not answer in time.
+    ResponseTimeout,
+    /// The replica closed or reset the connection before its answer.
+    ReplicaReset,
+    /// What the replica sent is not HTTP.
+    ReplicaProtocol,
+    /// We are shutting down.
+    ShuttingDown,
+    /// A fault of our own.
+    Internal,
+}
+
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 14] = [
+        Self::BadRequest,
+        Self::HeadTooLarge,
+        Self::BodyTooLarge,
+        Self::MethodRefused,
+        Self::ClientTimeout,
+        Self::NoSuchService,
+        Self::NoReplicaReady,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::ResponseTimeout,
+        Self::ReplicaReset,
+        Self::ReplicaProtocol,
+        Self::ShuttingDown,
+        Self::Internal,
+    ];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::HeadTooLarge => "head-too-large",
+            Self::BodyTooLarge => "body-too-large",
+            Self::MethodRefused => "method-refused",
+            Self::ClientTimeout => "client-timeout",
+            Self::NoSuchService => "no-such-service",
+            Self::NoReplicaReady => "no-replica-ready",
+            Self::ConnectFailed => "connect-failed",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::ResponseTimeout => "response-timeout",
+            Self::ReplicaReset => "replica-reset",
+            Self::ReplicaProtocol => "replica-protocol",
+            Self::ShuttingDown => "shutting-down",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The counters of the proxy as a whole, shared by all data-plane threads. Nothing here is written by a request
+/// that goes well on a connection that is already open.
+#[derive(Debug, Default)]
+pub struct ProxyMetrics {
+    /// Client connections open now.
+    pub connections_open: AtomicU64,
+    /// Client connections accepted so far.
+    pub connections_total: AtomicU64,
+    /// Further attempts after a failed one.
+    pub retries: AtomicU64,
+    refusals: [AtomicU64; Refusal::ALL.len()],
+}
+
+impl ProxyMetrics {
+    /// Counts an answer of our own.
+    pub fn record_refusal(&self, refusal: Refusal) {
+        if let Some(count) = self.refusals.get(refusal as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The answers of our own so far, by reason.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        Refusal::ALL.into_iter().zip(self.refusals.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_refusal_is_counted_under_its_own_word() {
+        let metrics = ProxyMetrics::default();
+        for (times, refusal) in Refusal::ALL.into_iter().enumerate() {
+            (0..=times).for_each(|_| metrics.record_refusal(refusal));
+        }
+        let counted: Vec<_> = metrics.refusals().collect();
+        let expected: Vec<_> = Refusal::ALL.into_iter().zip(1..).collect();
+        assert_eq!(counted, expected);
+        assert_eq!(Refusal::ALL.map(Refusal::as_str).into_iter().collect::<HashSet<_>>().len(), Refusal::ALL.len());
+    }
+
+    #[test]
+    fn a_histogram_counts_a_bound_in_its_own_bucket_and_the_rest_above() {
+        let histogram = Histogram::default();
+        for millis in [1, 2, 60_000] {
+            histogram.observe(Duration::from_millis(millis));
+        }
+        let (buckets, sum) = histogram.read();
+        assert_eq!((buckets[1], buckets[2], buckets[BUCKETS.len()]), (1, 1, 1));
+        assert_eq!(buckets.iter().sum::<u64>(), 3);
+        assert!((sum - 60.003).abs() < 1e-9, "{sum}");
+    }
+
+    #[test]
+    fn answers_are_counted_by_code_and_codes_that_http_has_no_room_for_are_left_out() {
+        let metrics = ReplicaMetrics::default();
+        for code in [200, 200, 503, 999, 99, 0, 1000, u16::MAX] {
+            metrics.record_answer(code, Duration::ZERO);
+        }
+        metrics.record_failure(AttemptFailure::Reset);
+        assert!(metrics.codes().eq([(200, 2), (503, 1), (999, 1)]), "{:?}", metrics.codes().collect::<Vec<_>>());
+        assert_eq!((metrics.requests(), metrics.errors()), (4, 1));
     }
 }

@@ -5,11 +5,9 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the room that holds the map")]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-use crossbeam_utils::CachePadded;
 use dashmap::DashMap;
 use tokio::sync::watch;
 use tracing::info;
@@ -24,22 +22,15 @@ use crate::service::ServiceName;
 pub struct Replicas {
     service: ServiceName,
     list: Box<[Arc<Replica>]>,
-    /// Round robin's place, handed on from list to list so that a change does not start the round anew.
-    cursor: Arc<CachePadded<AtomicUsize>>,
+    heaviest: u16,
 }
 
 impl Replicas {
     /// Freezes a list, ordered by container number, then name, then id.
-    pub fn freeze(service: ServiceName, list: Vec<Arc<Replica>>) -> Self {
-        Self::following(service, list, Arc::default())
-    }
-
-    fn following(service: ServiceName, mut list: Vec<Arc<Replica>>, cursor: Arc<CachePadded<AtomicUsize>>) -> Self {
-        list.sort_by(|a, b| {
-            let key = |r: &Replica| (r.spec().number.unwrap_or(u32::MAX), r.spec().name.clone(), r.id().clone());
-            key(a).cmp(&key(b))
-        });
-        Self { service, list: list.into(), cursor }
+    pub fn freeze(service: ServiceName, mut list: Vec<Arc<Replica>>) -> Self {
+        list.sort_by_cached_key(|r| (r.spec().number.unwrap_or(u32::MAX), r.spec().name.clone(), r.id().clone()));
+        let heaviest = list.iter().map(|r| r.spec().weight).max().unwrap_or(0);
+        Self { service, list: list.into(), heaviest }
     }
 
     /// The service they belong to.
@@ -52,9 +43,9 @@ impl Replicas {
         &self.list
     }
 
-    /// Round robin's place; only the balancer moves it.
-    pub(crate) fn cursor(&self) -> &AtomicUsize {
-        &self.cursor
+    /// The greatest weight in the list, whether or not who has it can be picked.
+    pub fn heaviest(&self) -> u16 {
+        self.heaviest
     }
 }
 
@@ -100,132 +91,118 @@ impl Registry {
 #[derive(Debug)]
 pub struct RegistryWriter {
     registry: Registry,
-    /// Where each replica stands, so that `Drain` and `Remove` need only its id.
-    known: HashMap<ReplicaId, (Provider, ServiceName)>,
+    /// Every replica with the provider that told of it, so that `Drain` and `Remove` need only its id.
+    known: HashMap<ReplicaId, (Provider, Arc<Replica>)>,
+}
+
+/// What one change comes to, gathered before any of it becomes visible.
+#[derive(Debug, Default)]
+struct Edit {
+    /// Services whose list no longer holds.
+    stale: HashSet<ServiceName>,
+    /// Replicas that left their list.
+    gone: Vec<Arc<Replica>>,
+    /// Whether a lifecycle moved on: lists do not show that, but watchers want to know.
+    advanced: bool,
 }
 
 impl RegistryWriter {
     /// Applies one change and says whether it changed anything. Each service's new list becomes visible in
     /// one store.
     pub fn apply(&mut self, change: Change) -> bool {
-        let changed = match change {
-            Change::Reset { provider, replicas } => self.reset(provider, replicas),
-            Change::Upsert { provider, replica } => self.upsert(provider, vec![*replica]),
-            Change::Drain { provider, id } => self.drain(provider, &id),
-            Change::Remove { provider, id } => self.remove(provider, &HashSet::from([id])),
-        };
+        let mut edit = Edit::default();
+        match change {
+            Change::Reset { provider, replicas } => self.reset(provider, replicas, &mut edit),
+            Change::Upsert { provider, replica } => self.upsert(provider, *replica, &mut edit),
+            Change::Drain { provider, id } => self.drain(provider, &id, &mut edit),
+            Change::Remove { provider, id } => self.remove(provider, &id, &mut edit),
+        }
+        let changed = edit.advanced || !edit.stale.is_empty();
+        self.publish(edit);
         if changed {
             self.registry.shared.version.send_modify(|version| *version += 1);
         }
         changed
     }
 
-    fn reset(&mut self, provider: Provider, replicas: Vec<Sighting>) -> bool {
-        let listed: HashSet<_> = replicas.iter().map(|r| r.spec.id.clone()).collect();
-        let gone = self
-            .known
-            .iter()
-            .filter(|(id, (owner, _))| *owner == provider && !listed.contains(*id))
-            .map(|(id, _)| id.clone())
-            .collect();
-        let removed = self.remove(provider, &gone);
-        let upserted = self.upsert(provider, replicas);
-        removed || upserted
+    fn reset(&mut self, provider: Provider, replicas: Vec<Sighting>, edit: &mut Edit) {
+        let listed: BTreeMap<_, _> = replicas.into_iter().map(|r| (r.spec.id.clone(), r)).collect();
+        let unlisted: Vec<_> = self.known.keys().filter(|id| !listed.contains_key(*id)).cloned().collect();
+        for id in unlisted {
+            self.remove(provider, &id, edit);
+        }
+        for replica in listed.into_values() {
+            self.upsert(provider, replica, edit);
+        }
     }
 
-    fn upsert(&mut self, provider: Provider, sightings: Vec<Sighting>) -> bool {
-        let mut by_service: HashMap<ServiceName, Vec<Sighting>> = HashMap::new();
-        for sighting in sightings {
-            by_service.entry(sighting.spec.service.clone()).or_default().push(sighting);
-        }
-        let mut changed = false;
-        for (service, sightings) in by_service {
-            // A replica belongs to one service: one that moved leaves the old list first.
-            let moved = sightings
-                .iter()
-                .map(|s| &s.spec.id)
-                .filter(|id| self.known.get(*id).is_some_and(|(_, home)| *home != service))
-                .cloned()
-                .collect();
-            changed |= self.remove(provider, &moved);
-            changed |= self.upsert_into(provider, &service, sightings);
-        }
-        changed
-    }
-
-    fn upsert_into(&mut self, provider: Provider, service: &ServiceName, sightings: Vec<Sighting>) -> bool {
-        let old = self.registry.replicas(service.as_str());
-        let mut list: Vec<_> = old.as_ref().map(|r| r.list.to_vec()).unwrap_or_default();
-        let mut places: HashMap<_, _> = list.iter().enumerate().map(|(i, r)| (r.id().clone(), i)).collect();
-        let (mut relist, mut changed) = (false, false);
-        for Sighting { spec, lifecycle } in sightings {
-            match places.get(&spec.id).and_then(|place| list.get_mut(*place)) {
-                None => {
-                    info!(service = %service, replica = %spec.name, addr = %spec.addr, "Replica added");
-                    self.known.insert(spec.id.clone(), (provider, service.clone()));
-                    places.insert(spec.id.clone(), list.len());
-                    list.push(Arc::new(Replica::new(spec, lifecycle)));
-                    relist = true;
-                }
-                Some(replica) if replica.spec().addr != spec.addr => {
-                    // The same container at another address was restarted: nothing of the old one holds.
-                    info!(service = %service, replica = %spec.name, addr = %spec.addr, "Replica moved");
-                    replica.set_lifecycle(Lifecycle::Draining);
-                    *replica = Arc::new(Replica::new(spec, lifecycle));
-                    relist = true;
-                }
-                Some(replica) => {
-                    if *replica.spec() != spec {
-                        *replica = Arc::new(replica.with_spec(spec));
-                        relist = true;
-                    }
-                    changed |= advance(replica, lifecycle);
-                }
+    fn upsert(&mut self, provider: Provider, Sighting { spec, lifecycle }: Sighting, edit: &mut Edit) {
+        let (id, service) = (spec.id.clone(), spec.service.clone());
+        let replica = match self.known.get(&id) {
+            Some((owner, _)) if *owner != provider => return,
+            None => {
+                info!(service = %service, replica = %spec.name, addr = %spec.addr, "Replica added");
+                Replica::new(spec, lifecycle)
             }
-        }
-        if relist {
-            self.publish(service, list, old.as_deref());
-        }
-        relist || changed
+            Some((_, old)) if old.spec().addr != spec.addr || old.spec().service != service => {
+                // The same container at another address was restarted: nothing of the old one holds, but
+                // only a removal ends a drain.
+                info!(service = %service, replica = %spec.name, addr = %spec.addr, "Replica moved");
+                edit.stale.insert(old.spec().service.clone());
+                edit.gone.push(Arc::clone(old));
+                let draining = old.lifecycle() == Lifecycle::Draining;
+                Replica::new(spec, if draining { Lifecycle::Draining } else { lifecycle })
+            }
+            Some((_, old)) => {
+                edit.advanced |= advance(old, lifecycle);
+                if *old.spec() == spec {
+                    return;
+                }
+                old.with_spec(spec)
+            }
+        };
+        self.known.insert(id, (provider, Arc::new(replica)));
+        edit.stale.insert(service);
     }
 
-    fn drain(&mut self, provider: Provider, id: &ReplicaId) -> bool {
-        let Some((owner, service)) = self.known.get(id) else { return false };
-        let replicas = self.registry.replicas(service.as_str());
-        let replica = replicas.iter().flat_map(|r| r.list()).find(|r| r.id() == id);
-        *owner == provider && replica.is_some_and(|replica| advance(replica, Lifecycle::Draining))
+    fn drain(&mut self, provider: Provider, id: &ReplicaId, edit: &mut Edit) {
+        if let Some((owner, replica)) = self.known.get(id)
+            && *owner == provider
+        {
+            edit.advanced |= advance(replica, Lifecycle::Draining);
+        }
     }
 
-    fn remove(&mut self, provider: Provider, ids: &HashSet<ReplicaId>) -> bool {
-        let mut by_service: HashMap<ServiceName, HashSet<&ReplicaId>> = HashMap::new();
-        for id in ids {
-            if self.known.get(id).is_some_and(|(owner, _)| *owner == provider)
-                && let Some((_, service)) = self.known.remove(id)
-            {
-                by_service.entry(service).or_default().insert(id);
-            }
+    fn remove(&mut self, provider: Provider, id: &ReplicaId, edit: &mut Edit) {
+        if self.known.get(id).is_some_and(|(owner, _)| *owner == provider)
+            && let Some((_, replica)) = self.known.remove(id)
+        {
+            let spec = replica.spec();
+            info!(service = %spec.service, replica = %spec.name, addr = %spec.addr, "Replica removed");
+            edit.stale.insert(spec.service.clone());
+            edit.gone.push(replica);
         }
-        for (service, ids) in &by_service {
-            let Some(old) = self.registry.replicas(service.as_str()) else { continue };
-            let (gone, kept): (Vec<_>, Vec<_>) = old.list.iter().cloned().partition(|r| ids.contains(r.id()));
-            self.publish(service, kept, Some(&old));
-            for replica in gone {
-                info!(service = %service, replica = %replica.spec().name, addr = %replica.spec().addr, "Replica removed");
-                // A pick that read the old list just now sees this when it claims.
-                replica.set_lifecycle(Lifecycle::Draining);
-            }
-        }
-        !by_service.is_empty()
     }
 
     /// The one store per change and service.
-    fn publish(&self, service: &ServiceName, list: Vec<Arc<Replica>>, old: Option<&Replicas>) {
+    fn publish(&self, edit: Edit) {
+        let mut lists: HashMap<_, _> = edit.stale.into_iter().map(|service| (service, Vec::new())).collect();
+        for (_, replica) in self.known.values() {
+            if let Some(list) = lists.get_mut(&replica.spec().service) {
+                list.push(Arc::clone(replica));
+            }
+        }
         let services = &self.registry.shared.services;
-        if list.is_empty() {
-            services.remove(service);
-        } else {
-            let cursor = old.map(|old| Arc::clone(&old.cursor)).unwrap_or_default();
-            services.insert(service.clone(), Arc::new(Replicas::following(service.clone(), list, cursor)));
+        for (service, list) in lists {
+            if list.is_empty() {
+                services.remove(&service);
+            } else {
+                services.insert(service.clone(), Arc::new(Replicas::freeze(service, list)));
+            }
+        }
+        for replica in edit.gone {
+            // A pick that read the old list just now sees this when it claims.
+            replica.set_lifecycle(Lifecycle::Draining);
         }
     }
 }
@@ -247,3 +224,8 @@ fn advance(replica: &Replica, to: Lifecycle) -> bool {
     info!(service = %replica.spec().service, replica = %replica.spec().name, "{event}");
     true
 }
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

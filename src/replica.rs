@@ -265,7 +265,7 @@ impl Replica {
 
     /// Where it is in its life.
     pub fn lifecycle(&self) -> Lifecycle {
-        match self.state.lifecycle.load(Ordering::Acquire) {
+        match self.state.lifecycle.load(Ordering::SeqCst) {
             x if x == Lifecycle::Starting as u8 => Lifecycle::Starting,
             x if x == Lifecycle::Running as u8 => Lifecycle::Running,
             x if x == Lifecycle::Ailing as u8 => Lifecycle::Ailing,
@@ -303,7 +303,7 @@ impl Replica {
     /// Records where discovery sees it now. Only the registry calls this, and it never leaves `Draining`.
     pub(crate) fn set_lifecycle(&self, lifecycle: Lifecycle) {
         let before = self.state();
-        self.state.lifecycle.store(lifecycle as u8, Ordering::Release);
+        self.state.lifecycle.store(lifecycle as u8, Ordering::SeqCst);
         self.note_transition(before);
     }
 
@@ -337,7 +337,7 @@ impl Replica {
 
     /// Leases held now: requests whose answer has not ended.
     pub fn in_flight(&self) -> u64 {
-        self.state.in_flight.load(Ordering::Relaxed)
+        self.state.in_flight.load(Ordering::SeqCst)
     }
 
     /// The in-flight count itself; only a lease writes it.

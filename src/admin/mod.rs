@@ -1,1 +1,68 @@
-//! The admin room: JSON API, debug page, metrics, on a listener of its own.
+//! The admin room: JSON API, debug page, metrics, on a listener of its own. It only reads.
+
+mod errors;
+mod metrics;
+mod pages;
+mod ready;
+mod replicas;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::discovery::status::DiscoveryStatus;
+use crate::metrics::ProxyMetrics;
+use crate::registry::Registry;
+use crate::service::ServiceName;
+
+pub use errors::AdminError;
+pub use ready::Readiness;
+
+/// How long requests under way may take to finish after `stop`.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// What the admin pages show.
+#[derive(Debug)]
+pub struct AdminState {
+    /// The replicas.
+    pub registry: Registry,
+    /// The Docker provider; `None` with `--no-docker`.
+    pub discovery: Option<Arc<DiscoveryStatus>>,
+    /// The proxy's own counters.
+    pub proxy: Arc<ProxyMetrics>,
+    /// Whether we take requests.
+    pub readiness: Arc<Readiness>,
+    /// The default service: its metrics are there even while it has no replica.
+    pub service: ServiceName,
+    /// Our own version.
+    pub version: &'static str,
+    /// When the process started.
+    pub started: SystemTime,
+}
+
+/// Takes the address; to be called within a runtime's context. Fails if the address is taken, not ours or not allowed.
+pub fn bind(addr: SocketAddr) -> Result<TcpListener, AdminError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(addr)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    bind().map_err(|source| AdminError { addr, source })
+}
+
+/// Serves the admin pages until `stop`, then lets requests under way finish for at most a second.
+pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: CancellationToken) {
+    let stopping = stop.clone();
+    let serving = axum::serve(listener, pages::router(state)).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        // It outlives every failed accept and so ends in no error.
+        _ = serving => {}
+        () = async { stopping.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => {}
+    }
+}

@@ -1,6 +1,6 @@
 //! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -99,4 +99,81 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl LogFormat {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// The word in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// The cores this process may use, 1 where the system does not say.
+pub fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The defaults, the same as those in the table of [`keys`](super::keys).
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            proxy: ProxySettings::default(),
+            admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9900)),
+            docker: Some(DockerSettings::default()),
+            statics: Vec::new(),
+            shutdown: ShutdownSettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            threads: cores(),
+            service: ServiceName::from("gateway"),
+            policy: Policy::default(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            idle_timeout: Duration::from_secs(60),
+            retries: 2,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for DockerSettings {
+    fn default() -> Self {
+        Self {
+            host: "unix:///var/run/docker.sock".to_owned(),
+            service: ServiceName::from("gateway"),
+            project: None,
+            network: None,
+            port: None,
+            probe: ProbeSpec::default(),
+            drain_timeout: None,
+            resync_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self { lame_duck: Duration::ZERO, timeout: Duration::from_secs(8) }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
 }

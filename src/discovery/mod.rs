@@ -1,4 +1,5 @@
 //! Discovery: providers that turn the world into [`Change`](crate::change::Change)s.
 
+pub mod docker;
 pub mod status;
 pub mod verdict;

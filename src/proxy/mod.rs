@@ -1,1 +1,83 @@
-//! The proxy: listener, pipeline, header rules, forwarding, per-replica pools, answers of our own.
+//! The proxy: takes a client's request to a replica and the answer back.
+//!
+//! What decides is pure and knows no socket: [`target`] and [`route`] (where to), [`headers`] and [`forwarded`] (what is
+//! passed on), [`failure`] and [`retry`] (what a failed attempt means), [`respond`] (the one place that turns a cause
+//! into a status). What moves bytes: [`listener`], [`worker`], [`connection`], [`forward`], [`pool`], [`body`],
+//! [`upgrade`]. [`pipeline`] is one request from top to bottom and joins the two: [`prepare`], attempts, [`relay`].
+
+mod body;
+mod connection;
+mod failure;
+mod forward;
+mod forwarded;
+mod headers;
+mod listener;
+mod pipeline;
+mod pool;
+mod prepare;
+mod relay;
+mod respond;
+mod retry;
+mod route;
+mod stream;
+mod target;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod upgrade;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::settings::ProxySettings;
+use crate::metrics::ProxyMetrics;
+use crate::registry::Registry;
+
+pub use listener::Listener;
+pub use worker::Worker;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Context {
+    /// Where the replicas are.
+    pub registry: Registry,
+    /// How to serve.
+    pub settings: ProxySettings,
+    /// What the room counts.
+    pub metrics: Arc<ProxyMetrics>,
+    /// Fires when no new connection is to be taken and the open ones are to finish.
+    pub stop_accepting: CancellationToken,
+    /// Fires when everything is to end at once.
+    pub abort: CancellationToken,
+}
+
+/// Why the proxy could not start. All of it is ours or the operator's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// Somebody else listens on the address.
+    #[error("cannot listen on {addr}: the address is taken; stop what listens there or set another --listen")]
+    AddressTaken {
+        /// The address asked for.
+        addr: SocketAddr,
+    },
+    /// The system refused to listen for another reason.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker's thread or runtime could not be made.
+    #[error("cannot start worker {index}: {source}")]
+    Spawn {
+        /// Which worker.
+        index: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+}

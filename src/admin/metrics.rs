@@ -1,0 +1,104 @@
+//! The metrics page: walks the registry and the counters when it is asked, and only then.
+
+mod page;
+mod process;
+mod replicas;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+
+use super::AdminState;
+use crate::discovery::status::DiscoveryStatus;
+use page::{Labels, Page};
+
+pub(super) use page::Format;
+
+/// Everything we count, as text.
+pub(super) fn scrape(state: Arc<AdminState>, format: Format) -> Result<String, fmt::Error> {
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register_collector(Box::new(Scrape { state, format }));
+    let mut text = String::new();
+    text::encode_registry(&mut text, &registry)?;
+    if format == Format::OpenMetrics {
+        text::encode_eof(&mut text)?;
+    }
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Scrape {
+    state: Arc<AdminState>,
+    format: Format,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut page = Page::new(encoder, self.format);
+        replicas::write(&mut page, &self.state)?;
+        self.write_discovery(&mut page)?;
+        self.write_proxy(&mut page)?;
+        self.write_self(&mut page)
+    }
+}
+
+impl Scrape {
+    fn write_discovery(&self, page: &mut Page) -> fmt::Result {
+        let Some(docker) = self.state.discovery.as_deref() else { return Ok(()) };
+        let count = |counter: &AtomicU64| of_docker(counter.load(Ordering::Relaxed));
+        let DiscoveryStatus { reconnects, resyncs, decode_errors, events, event_to_route, .. } = docker;
+
+        let connected = u64::from(docker.is_connected());
+        page.gauge("evenkeel_discovery_connected", "1 if the event stream is up.", of_docker(connected))?;
+        let last_sync = of_docker(docker.last_sync().map_or(0.0, unix_seconds));
+        let help = "When the newest full list was applied; 0 before the first.";
+        page.gauge("evenkeel_discovery_last_sync_timestamp_seconds", help, last_sync)?;
+        page.counter("evenkeel_discovery_events", "Events received.", count(events))?;
+        page.counter("evenkeel_discovery_reconnects", "Connections that had to be made anew.", count(reconnects))?;
+        page.counter("evenkeel_discovery_resyncs", "Full lists applied.", count(resyncs))?;
+        let help = "Events and answers that could not be decoded.";
+        page.counter("evenkeel_discovery_decode_errors", help, count(decode_errors))?;
+        let help = "From an event's arrival to its change being visible to the balancer.";
+        page.histogram("evenkeel_discovery_event_to_route_seconds", help, of_docker(event_to_route.read()))
+    }
+
+    fn write_proxy(&self, page: &mut Page) -> fmt::Result {
+        let proxy = &self.state.proxy;
+        let count = |counter: &AtomicU64| [(vec![], counter.load(Ordering::Relaxed))];
+        page.gauge("evenkeel_connections_open", "Client connections open.", count(&proxy.connections_open))?;
+        page.counter("evenkeel_connections", "Client connections accepted.", count(&proxy.connections_total))?;
+        page.counter("evenkeel_retries", "Further attempts after a failed one.", count(&proxy.retries))?;
+        let refusals = proxy.refusals().map(|(refusal, count)| (vec![("reason", refusal.as_str().into())], count));
+        page.counter("evenkeel_refusals", "Requests that we answered ourselves, by reason.", refusals)
+    }
+
+    fn write_self(&self, page: &mut Page) -> fmt::Result {
+        let info = [(vec![("version", self.state.version.into())], 1_u64)];
+        page.gauge("evenkeel_build_info", "1, with the version as a label.", info)?;
+        let started = [(vec![], unix_seconds(self.state.started))];
+        page.gauge("evenkeel_start_time_seconds", "When the process started, since 1970.", started)?;
+
+        // Where /proc does not say, a metric without a sample is truer than a 0.
+        let resident = process::resident_memory_bytes().map(|bytes| (vec![], bytes));
+        page.gauge("process_resident_memory_bytes", "Memory in use, resident.", resident)?;
+        let cpu = process::cpu_seconds().map(|seconds| (vec![], seconds));
+        page.counter("process_cpu_seconds", "Processor time used, user and system.", cpu)?;
+        let fds = process::open_fds().map(|fds| (vec![], fds));
+        page.gauge("process_open_fds", "File descriptors open.", fds)
+    }
+}
+
+/// The one sample of a metric of the Docker provider.
+fn of_docker<V>(value: V) -> [(Labels<'static>, V); 1] {
+    [(vec![("provider", "docker".into())], value)]
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

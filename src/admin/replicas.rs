@@ -1,0 +1,141 @@
+//! What people and programs are told about replicas and containers: the JSON of the API.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+use crate::discovery::verdict::Considered;
+use crate::registry::Registry;
+use crate::replica::{Health, Lifecycle, Replica, State};
+
+/// The verdict on a replica that takes requests.
+pub(super) const ROUTED: &str = "routed";
+
+/// One replica at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ReplicaView {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) service: String,
+    pub(super) project: Option<String>,
+    pub(super) number: Option<u32>,
+    pub(super) image: Option<String>,
+    pub(super) addr: SocketAddr,
+    pub(super) network: Option<String>,
+    pub(super) state: &'static str,
+    pub(super) health: &'static str,
+    /// When its state last changed.
+    #[serde(serialize_with = "rfc3339")]
+    pub(super) since: SystemTime,
+    pub(super) weight: u16,
+    pub(super) in_flight: u64,
+    pub(super) requests: u64,
+    pub(super) errors: u64,
+    pub(super) last_error: Option<String>,
+    pub(super) verdict: String,
+}
+
+impl From<&Replica> for ReplicaView {
+    fn from(replica: &Replica) -> Self {
+        let spec = replica.spec();
+        Self {
+            id: spec.id.as_str().to_owned(),
+            name: spec.name.clone(),
+            service: spec.service.to_string(),
+            project: spec.project.clone(),
+            number: spec.number,
+            image: spec.image.clone(),
+            addr: spec.addr,
+            network: spec.network.clone(),
+            state: replica.state().as_str(),
+            health: replica.health().as_str(),
+            since: replica.since(),
+            weight: spec.weight,
+            in_flight: replica.in_flight(),
+            requests: replica.metrics().requests(),
+            errors: replica.metrics().errors(),
+            last_error: replica.last_error(),
+            verdict: verdict(replica),
+        }
+    }
+}
+
+/// One sentence: does it take requests, and if not, why not.
+fn verdict(replica: &Replica) -> String {
+    let because = |otherwise: &str| replica.last_error().unwrap_or_else(|| otherwise.to_owned());
+    match (replica.state(), replica.lifecycle(), replica.health()) {
+        (State::Ready, _, _) if replica.spec().weight == 0 => "not routed: its weight is 0".to_owned(),
+        (State::Ready, _, _) => ROUTED.to_owned(),
+        (State::Starting, Lifecycle::Starting, _) => "starting: its HEALTHCHECK has not passed yet".to_owned(),
+        (State::Starting, _, _) => format!("starting: {}", because("no probe has passed yet")),
+        (State::Unhealthy, Lifecycle::Running, Health::Unhealthy) => {
+            format!("unhealthy: {}", because("its probes fail"))
+        }
+        (State::Unhealthy, _, _) => "unhealthy: its HEALTHCHECK fails".to_owned(),
+        (State::Paused, _, _) => "paused: unpause it to route to it again".to_owned(),
+        (State::Draining, _, _) => match replica.in_flight() {
+            0 => "draining: no request left".to_owned(),
+            1 => "draining: 1 request left".to_owned(),
+            n => format!("draining: {n} requests left"),
+        },
+    }
+}
+
+/// A time on the wire: `2026-11-24T08:00:00Z`.
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = String::new();
+    // humantime panics before 1970 and errs after 9999; a broken clock must not take the page away.
+    let _ = write!(text, "{}", humantime::format_rfc3339_seconds(*time.max(&UNIX_EPOCH)));
+    serializer.serialize_str(&text)
+}
+
+/// Every replica as of now, or those of one service, ordered by service, then number, name and id.
+pub(super) fn list(registry: &Registry, service: Option<&str>) -> Vec<ReplicaView> {
+    let services = match service {
+        Some(service) => registry.replicas(service).into_iter().collect(),
+        None => registry.services(),
+    };
+    services.iter().flat_map(|service| service.list()).map(|replica| ReplicaView::from(&**replica)).collect()
+}
+
+/// The replicas that `key` may mean: the one with that id, else all of that name, else all whose id begins so.
+pub(super) fn find(registry: &Registry, key: &str) -> Vec<ReplicaView> {
+    let matches: [fn(&ReplicaView, &str) -> bool; 3] =
+        [|view, key| view.id == key, |view, key| view.name == key, |view, key| view.id.starts_with(key)];
+    let all = list(registry, None);
+    for is_meant in matches {
+        let found: Vec<_> = all.iter().filter(|view| is_meant(view, key)).cloned().collect();
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+/// One container that discovery looked at.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ContainerView {
+    id: String,
+    name: String,
+    service: Option<String>,
+    project: Option<String>,
+    verdict: &'static str,
+    message: String,
+    warnings: Vec<String>,
+}
+
+impl From<Considered> for ContainerView {
+    fn from(considered: Considered) -> Self {
+        Self {
+            id: considered.id.as_str().to_owned(),
+            name: considered.name,
+            service: considered.service.map(|service| service.to_string()),
+            project: considered.project,
+            verdict: considered.verdict.code(),
+            message: considered.verdict.to_string(),
+            warnings: considered.warnings,
+        }
+    }
+}

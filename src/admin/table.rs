@@ -1,0 +1,248 @@
+//! The debug page: the replicas as a table for a person at a terminal.
+
+use std::time::{Duration, SystemTime};
+
+use super::AdminState;
+use super::replicas::{self, ROUTED, ReplicaView};
+use crate::discovery::status::DiscoveryStatus;
+use crate::discovery::verdict::{Considered, Verdict};
+use crate::replica::State;
+
+/// The whole page: who we are, what discovery says, the replicas, and what was considered but is not among them.
+pub(super) fn page(state: &AdminState, service: Option<&str>, now: SystemTime) -> String {
+    let replicas = replicas::list(&state.registry, service);
+    let mut others: Vec<_> = state.discovery.as_ref().map(|docker| docker.considered()).unwrap_or_default();
+    others.retain(|c| service.is_none_or(|name| c.service.as_ref().is_some_and(|s| s.as_str() == name)));
+    let warnings: Vec<_> = others.iter().filter(|c| !c.warnings.is_empty()).cloned().collect();
+    others.retain(|c| c.verdict != Verdict::Routed && replicas.iter().all(|r| r.id != c.id.as_str()));
+
+    let mut page = format!("evenkeel {}, up {}\n", state.version, age(state.started, now));
+    page += &discovery_line(state.discovery.as_deref(), now);
+    page += &count_line(&replicas, others.len());
+    if !replicas.is_empty() {
+        page += &format!("\n{}", replica_table(&replicas, now));
+    }
+    if !others.is_empty() {
+        page += &format!("\nConsidered, but not routed:\n{}", container_table(&others));
+    }
+    if !warnings.is_empty() {
+        page += &format!("\nWarnings:\n{}", warning_list(&warnings));
+    }
+    page
+}
+
+fn discovery_line(discovery: Option<&DiscoveryStatus>, now: SystemTime) -> String {
+    let Some(docker) = discovery else { return "Docker: not used (--no-docker)\n".to_owned() };
+    let connection =
+        if docker.is_connected() { "connected" } else { "NOT CONNECTED, the last known replicas serve on" };
+    match docker.last_sync() {
+        Some(at) => format!("Docker: {connection}, last full list {} ago\n", age(at, now)),
+        None if docker.is_connected() => "Docker: connected, first sync under way\n".to_owned(),
+        None => "Docker: NOT CONNECTED, first sync not done\n".to_owned(),
+    }
+}
+
+fn count_line(replicas: &[ReplicaView], others: usize) -> String {
+    let states = State::ALL.map(|state| (state, replicas.iter().filter(|r| r.state == state.as_str()).count()));
+    let parts: Vec<_> =
+        states.into_iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+    let plural = if replicas.len() == 1 { "" } else { "s" };
+    let mut line = format!("{} replica{plural}", replicas.len());
+    if !parts.is_empty() {
+        line += &format!(": {}", parts.join(", "));
+    }
+    if others > 0 {
+        line += &format!("; {others} considered but not routed");
+    }
+    if replicas.iter().all(|r| r.verdict != ROUTED) {
+        line += "; NONE TAKES REQUESTS, clients get 503";
+    }
+    line + "\n"
+}
+
+fn replica_table(replicas: &[ReplicaView], now: SystemTime) -> String {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = replicas.iter().map(|r| {
+        let verdict = match &r.last_error {
+            Some(error) if !r.verdict.contains(error.as_str()) => format!("{} (last error: {error})", r.verdict),
+            _ => r.verdict.clone(),
+        };
+        [
+            r.name.clone(),
+            r.service.clone(),
+            r.state.to_owned(),
+            r.health.to_owned(),
+            r.addr.to_string(),
+            or_dash(&r.network),
+            r.weight.to_string(),
+            r.in_flight.to_string(),
+            r.requests.to_string(),
+            r.errors.to_string(),
+            age(r.since, now),
+            verdict,
+        ]
+    });
+    let head = [
+        "NAME",
+        "SERVICE",
+        "STATE",
+        "HEALTH",
+        "ADDR",
+        "NETWORK",
+        ">WEIGHT",
+        ">IN-FLIGHT",
+        ">REQUESTS",
+        ">ERRORS",
+        ">SINCE",
+        "VERDICT",
+    ];
+    align(head, rows)
+}
+
+fn container_table(containers: &[Considered]) -> String {
+    let rows = containers.iter().map(|c| {
+        let service = c.service.as_ref().map_or("-", |service| service.as_str());
+        [
+            c.id.short().to_owned(),
+            c.name.clone(),
+            service.to_owned(),
+            c.verdict.code().to_owned(),
+            c.verdict.to_string(),
+        ]
+    });
+    align(["CONTAINER", "NAME", "SERVICE", "VERDICT", "WHY"], rows)
+}
+
+fn warning_list(containers: &[Considered]) -> String {
+    let lines = containers.iter().flat_map(|c| c.warnings.iter().map(move |w| format!("{}: {w}", c.name)));
+    lines.map(|line| printable(&line) + "\n").collect()
+}
+
+/// Lines the columns up, two blanks apart. A head that begins with `>` makes a column of numbers: to the right.
+fn align<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let to_right = head.map(|title| title.starts_with('>'));
+    let mut lines = vec![head.map(|title| title.trim_start_matches('>').to_owned())];
+    lines.extend(rows.map(|row| row.map(|cell| printable(&cell))));
+    let mut widths = [0; N];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(widths).zip(to_right).map(|((cell, width), to_right)| {
+            if to_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// What came from labels or sockets must not move the cursor or break the line.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// The time since, in its two largest units: `12s`, `5m12s`, `3h05m`, `2d03h`.
+fn age(since: SystemTime, now: SystemTime) -> String {
+    let seconds = now.duration_since(since).unwrap_or(Duration::ZERO).as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{minutes}m{:02}s", seconds % 60),
+        3_600..86_400 => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::{considered, fixture};
+    use crate::replica::Health;
+
+    #[test]
+    fn ages_show_their_two_largest_units() {
+        let now = SystemTime::now();
+        let shown = |seconds| age(now - Duration::from_secs(seconds), now);
+        assert_eq!([0, 59, 60, 312, 3_600, 11_100].map(shown), ["0s", "59s", "1m00s", "5m12s", "1h00m", "3h05m"]);
+        assert_eq!([86_399, 86_400, 183_600].map(shown), ["23h59m", "1d00h", "2d03h"]);
+        assert_eq!(age(now + Duration::from_secs(9), now), "0s", "a clock that was set back");
+    }
+
+    #[test]
+    fn numbers_stand_to_the_right_and_control_characters_do_no_harm() {
+        let rows = [["käse\x1b[2J", "7", "fine"], ["b", "1000", ""]].map(|row| row.map(str::to_owned));
+        let text = align(["NAME", ">COUNT", "LAST"], rows.into_iter());
+        assert_eq!(text, "NAME      COUNT  LAST\nkäse?[2J      7  fine\nb          1000\n");
+    }
+
+    #[test]
+    fn the_page_is_this_page() {
+        let fixture = fixture();
+        let now = SystemTime::now() + Duration::from_secs(11_130);
+        fixture.docker.set_connected(true);
+        let mut warned = considered('a', "shop-gateway-1");
+        warned.warnings.push("label evenkeel.prot is unknown; did you mean evenkeel.port?".to_owned());
+        fixture.docker.consider(warned);
+        let page = page(&fixture.state, None, now);
+        let expected = "\
+evenkeel 1.2.3, up 3h05m
+Docker: connected, first sync under way
+4 replicas: 1 starting, 1 ready, 1 unhealthy, 1 draining
+
+NAME       SERVICE  STATE      HEALTH     ADDR             NETWORK       WEIGHT  IN-FLIGHT  REQUESTS  ERRORS  SINCE  VERDICT
+gateway-1  gateway  ready      healthy    172.18.0.3:3001  shop_default       1          2         3       1  3h05m  routed (last error: connect: refused)
+gateway-2  gateway  unhealthy  unhealthy  172.18.0.4:3001  shop_default       1          0         0       0  3h05m  unhealthy: probe: timed out
+gateway-3  gateway  draining   healthy    172.18.0.5:3001  shop_default       1          0         1       0  3h05m  draining: no request left
+gateway-3  gateway  starting   unknown    172.18.0.6:3001  shop_default       1          0         1       0  3h05m  starting: no probe has passed yet
+
+Warnings:
+shop-gateway-1: label evenkeel.prot is unknown; did you mean evenkeel.port?
+";
+        assert_eq!(page, expected, "\n{page}");
+    }
+
+    #[test]
+    fn an_empty_page_says_what_that_means() {
+        let fixture = fixture();
+        let page = page(&fixture.state, Some("nobody"), SystemTime::now());
+        assert!(page.ends_with(
+            "Docker: NOT CONNECTED, first sync not done\n0 replicas; NONE TAKES REQUESTS, clients get 503\n"
+        ));
+        fixture.docker.set_synced();
+        let now = fixture.docker.last_sync().unwrap() + Duration::from_secs(70);
+        let line = discovery_line(Some(&fixture.docker), now);
+        assert_eq!(line, "Docker: NOT CONNECTED, the last known replicas serve on, last full list 1m10s ago\n");
+        assert_eq!(discovery_line(None, now), "Docker: not used (--no-docker)\n");
+    }
+
+    #[test]
+    fn what_was_considered_but_is_not_routed_says_why() {
+        let mut orphan = considered('b', "cron\nbox");
+        orphan.service = None;
+        let expected = "\
+CONTAINER     NAME            SERVICE  VERDICT  WHY
+aaaaaaaaaaaa  shop-gateway-1  gateway  routed   routed
+bbbbbbbbbbbb  cron?box        -        routed   routed
+";
+        assert_eq!(container_table(&[considered('a', "shop-gateway-1"), orphan]), expected);
+        assert_eq!(
+            count_line(&[], 2),
+            "0 replicas; 2 considered but not routed; NONE TAKES REQUESTS, clients get 503\n"
+        );
+    }
+
+    #[test]
+    fn a_replica_of_weight_0_says_that_it_is_not_routed() {
+        let fixture = fixture();
+        let replica = fixture.add('f', "gateway-9", 9, |spec| spec.weight = 0);
+        replica.set_health(Health::Healthy);
+        let page = page(&fixture.state, None, SystemTime::now());
+        assert!(
+            page.lines().any(|line| line.starts_with("gateway-9") && line.ends_with("not routed: its weight is 0"))
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! Turns: who is next among replicas that are otherwise as good as each other.
+//!
+//! Every replica has a virtual time that moves on by `STRIDE / weight` with each pick, and the one that is
+//! furthest behind is next. So shares follow the weights, smoothly, however the replicas are mixed from pick to
+//! pick. A replica that joined late or was away for a while would be behind by all that it missed: it is owed
+//! a few turns at most.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::replica::Replica;
+
+/// How far a pick moves a replica of weight 1: fine enough for the greatest weight (64 a pick), and coarse enough
+/// to last for 4·10¹² picks of one replica, years at full load.
+const STRIDE: u64 = 1 << 22;
+
+/// What the candidates are out of all that could be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// All.
+    All,
+    /// Two drawn at random, by which luck puts one behind the others for a while.
+    Pair,
+}
+
+/// Takes the turn of the candidate that is furthest behind; of equals the first. `None` only if there is none.
+///
+/// No turn is taken twice: of two workers that want the same one, the second looks again.
+pub(super) fn take<'a>(
+    candidates: impl Iterator<Item = &'a Arc<Replica>> + Clone,
+    view: View,
+) -> Option<&'a Arc<Replica>> {
+    loop {
+        let mut next: Option<(u64, u64, &'a Arc<Replica>)> = None;
+        let (mut furthest, mut longest, mut shortest) = (0, 0, u64::MAX);
+        for replica in candidates.clone() {
+            let turn = replica.turn_cell().load(Ordering::Relaxed);
+            let stride = stride(replica);
+            // Half a stride interleaves unequal weights: no burst of the heaviest before the others' first turn.
+            let due = turn.saturating_add(stride / 2);
+            if next.is_none_or(|(earliest, ..)| due < earliest) {
+                next = Some((due, turn, replica));
+            }
+            (furthest, longest, shortest) = (turn.max(furthest), stride.max(longest), stride.min(shortest));
+        }
+        let (_, turn, replica) = next?;
+        let debt = match view {
+            // Replicas that are alike go round strictly: after its turn each is behind all others.
+            View::All if shortest == longest => 0,
+            View::All => longest,
+            View::Pair => longest * 4,
+        };
+        let moved = turn.max(furthest.saturating_sub(debt)).saturating_add(stride(replica));
+        if replica.turn_cell().compare_exchange(turn, moved, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            return Some(replica);
+        }
+    }
+}
+
+fn stride(replica: &Replica) -> u64 {
+    let weight = u64::from(replica.spec().weight.max(1));
+    (STRIDE + weight / 2) / weight
+}

@@ -1,0 +1,65 @@
+//! The settings while the table fills them in.
+
+use std::net::SocketAddr;
+
+use super::settings::{DockerSettings, LogSettings, ProxySettings, Settings, ShutdownSettings};
+use crate::replica::{ReplicaId, ReplicaSpec};
+use crate::service::ServiceName;
+
+/// The settings while the table fills them in.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) proxy: ProxySettings,
+    pub(super) admin_listen: SocketAddr,
+    pub(super) docker: DockerSettings,
+    pub(super) no_docker: bool,
+    pub(super) statics: Vec<(ServiceName, SocketAddr)>,
+    pub(super) shutdown: ShutdownSettings,
+    pub(super) log: LogSettings,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            proxy: ProxySettings::default(),
+            admin_listen: Settings::default().admin_listen,
+            docker: DockerSettings::default(),
+            no_docker: false,
+            statics: Vec::new(),
+            shutdown: ShutdownSettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+impl Draft {
+    /// What the filled-in draft comes to.
+    pub(super) fn finish(mut self) -> Settings {
+        self.docker.service = self.proxy.service.clone();
+        let statics = self.statics.iter().map(|(service, addr)| self.static_replica(service, *addr)).collect();
+        Settings {
+            proxy: self.proxy,
+            admin_listen: self.admin_listen,
+            docker: (!self.no_docker).then_some(self.docker),
+            statics,
+            shutdown: self.shutdown,
+            log: self.log,
+        }
+    }
+
+    fn static_replica(&self, service: &ServiceName, addr: SocketAddr) -> ReplicaSpec {
+        ReplicaSpec {
+            id: ReplicaId::from(format!("static:{service}@{addr}")),
+            service: service.clone(),
+            name: addr.to_string(),
+            project: None,
+            number: None,
+            image: None,
+            network: None,
+            addr,
+            weight: 1,
+            probe: self.docker.probe.clone(),
+            drain_timeout: self.docker.drain_timeout,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The table of settings. A row is the flag, the variable, the file key, the default, the help and the parser of
+//! one setting at once, so that they cannot drift apart.
+
+use super::draft::Draft;
+use super::key::{Fallback, Key, Kind};
+use super::parse::{self, Parsed};
+use super::settings::LogFormat;
+use crate::service::{Policy, ServiceName};
+
+fn put<T>(place: &mut T, parsed: Parsed<T>) -> Parsed<()> {
+    *place = parsed?;
+    Ok(())
+}
+
+fn add_networks(draft: &mut Draft, text: &str) -> Vec<String> {
+    let (good, bad): (Vec<_>, Vec<_>) =
+        text.split(',').map(|piece| parse::network(piece.trim())).partition(Result::is_ok);
+    draft.proxy.trusted_proxies.extend(good.into_iter().flatten());
+    bad.into_iter().filter_map(Result::err).collect()
+}
+
+fn add_replicas(draft: &mut Draft, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for parsed in parse::replicas(text) {
+        match parsed {
+            Ok((service, addr)) if draft.statics.contains(&(service.clone(), addr)) => {
+                complaints.push(format!("\"{service}={addr}\" is there twice; list each address of a service once"));
+            }
+            Ok(replica) => draft.statics.push(replica),
+            Err(complaint) => complaints.push(complaint),
+        }
+    }
+    complaints
+}
+
+const LISTENERS: &str = "Listeners";
+const ROUTING: &str = "Routing";
+const DOCKER: &str = "Docker";
+const HEALTH: &str = "Health and draining";
+const TIMEOUTS: &str = "Timeouts";
+const SHUTDOWN: &str = "Shutdown";
+const LOG: &str = "Logging";
+
+/// Names the file. Not in [`KEYS`]: it has a flag and a variable, but a file cannot name another file.
+pub static CONFIG: Key = Key {
+    name: "config",
+    group: "Configuration",
+    value: "FILE",
+    fallback: Fallback::Unset { means: "no file", example: "evenkeel.toml" },
+    help: "A TOML file with the long names of these options as keys",
+    kind: Kind::Text(|_, _| Ok(())),
+};
+
+/// Every setting, in the order in which people read them.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        group: LISTENERS,
+        value: "ADDR:PORT",
+        fallback: Fallback::Text("0.0.0.0:8080"),
+        help: "Where clients come in",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.listen, parse::address(t))),
+    },
+    Key {
+        name: "admin-listen",
+        group: LISTENERS,
+        value: "ADDR:PORT",
+        fallback: Fallback::Text("0.0.0.0:9900"),
+        help: "Where the debug page, the API, /metrics, /healthz and /readyz are",
+        kind: Kind::Text(|d, t| put(&mut d.admin_listen, parse::address(t))),
+    },
+    Key {
+        name: "threads",
+        group: LISTENERS,
+        value: "COUNT",
+        fallback: Fallback::Text("cores"),
+        help: "Threads that carry traffic, each with a listener and pools of its own",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.threads, parse::threads(t))),
+    },
+    Key {
+        name: "service",
+        group: ROUTING,
+        value: "NAME",
+        fallback: Fallback::Text("gateway"),
+        help: "The Compose service that is balanced without any label, and that requests go to when their Host names no other",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.service, parse::name(t).map(ServiceName::from))),
+    },
+    Key {
+        name: "policy",
+        group: ROUTING,
+        value: "POLICY",
+        fallback: Fallback::Text("p2c"),
+        help: "How a replica is picked: p2c (less loaded of two drawn at random), round-robin, least-requests or random",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.policy, parse::word(t, &Policy::ALL, Policy::as_str))),
+    },
+    Key {
+        name: "retries",
+        group: ROUTING,
+        value: "COUNT",
+        fallback: Fallback::Text("2"),
+        help: "Further attempts, on other replicas, at a request that could not be sent",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.retries, parse::number(t, 0..=100, 2))),
+    },
+    Key {
+        name: "static",
+        group: ROUTING,
+        value: "SERVICE=ADDR:PORT,…",
+        fallback: Fallback::Unset { means: "none", example: "gateway=10.1.1.1:3001,10.1.1.2:3001" },
+        help: "Replicas at fixed addresses; repeatable",
+        kind: Kind::List(add_replicas),
+    },
+    Key {
+        name: "trusted-proxies",
+        group: ROUTING,
+        value: "CIDR,…",
+        fallback: Fallback::Unset { means: "nobody", example: "10.0.0.0/8,192.168.1.5" },
+        help: "Clients whose X-Forwarded-* are believed: addresses or networks; repeatable",
+        kind: Kind::List(add_networks),
+    },
+    Key {
+        name: "no-docker",
+        group: DOCKER,
+        value: "BOOL",
+        fallback: Fallback::Text("false"),
+        help: "Watch no Docker engine; only the static replicas are there",
+        kind: Kind::Switch(|d, t| put(&mut d.no_docker, parse::switch(t))),
+    },
+    Key {
+        name: "docker-host",
+        group: DOCKER,
+        value: "URL",
+        fallback: Fallback::Text("unix:///var/run/docker.sock"),
+        help: "The Docker engine, unix:///path or tcp://host:port; without it, DOCKER_HOST holds",
+        kind: Kind::Text(|d, t| put(&mut d.docker.host, parse::docker_host(t))),
+    },
+    Key {
+        name: "project",
+        group: DOCKER,
+        value: "NAME",
+        fallback: Fallback::Unset { means: "the project of evenkeel's own container", example: "shop" },
+        help: "The Compose project whose containers are balanced",
+        kind: Kind::Text(|d, t| put(&mut d.docker.project, parse::name(t).map(|name| Some(name.to_owned())))),
+    },
+    Key {
+        name: "network",
+        group: DOCKER,
+        value: "NAME",
+        fallback: Fallback::Unset { means: "one that evenkeel's own container is on", example: "shop_default" },
+        help: "The Docker network whose addresses are dialled",
+        kind: Kind::Text(|d, t| put(&mut d.docker.network, parse::name(t).map(|name| Some(name.to_owned())))),
+    },
+    Key {
+        name: "port",
+        group: DOCKER,
+        value: "PORT",
+        fallback: Fallback::Unset { means: "the only TCP port that the container exposes", example: "3001" },
+        help: "The port to dial where no label says",
+        kind: Kind::Number(|d, t| put(&mut d.docker.port, parse::number(t, 1..=u16::MAX, 3001).map(Some))),
+    },
+    Key {
+        name: "resync-interval",
+        group: DOCKER,
+        value: "DURATION",
+        fallback: Fallback::Text("30s"),
+        help: "The time between two full lists of the containers",
+        kind: Kind::Text(|d, t| put(&mut d.docker.resync_interval, parse::positive(t))),
+    },
+    Key {
+        name: "health-path",
+        group: HEALTH,
+        value: "PATH",
+        fallback: Fallback::Unset { means: "a TCP connect is enough", example: "/healthz" },
+        help: "The path that probes GET; any 2xx or 3xx passes",
+        kind: Kind::Text(|d, t| put(&mut d.docker.probe.path, parse::path(t).map(Some))),
+    },
+    Key {
+        name: "health-interval",
+        group: HEALTH,
+        value: "DURATION",
+        fallback: Fallback::Text("2s"),
+        help: "The time between two probes of a replica",
+        kind: Kind::Text(|d, t| put(&mut d.docker.probe.interval, parse::positive(t))),
+    },
+    Key {
+        name: "health-timeout",
+        group: HEALTH,
+        value: "DURATION",
+        fallback: Fallback::Text("1s"),
+        help: "How long one probe may take",
+        kind: Kind::Text(|d, t| put(&mut d.docker.probe.timeout, parse::positive(t))),
+    },
+    Key {
+        name: "healthy-threshold",
+        group: HEALTH,
+        value: "COUNT",
+        fallback: Fallback::Text("2"),
+        help: "Passes in a row that make an unhealthy replica healthy",
+        kind: Kind::Number(|d, t| put(&mut d.docker.probe.healthy_threshold, parse::number(t, 1..=1000, 2))),
+    },
+    Key {
+        name: "unhealthy-threshold",
+        group: HEALTH,
+        value: "COUNT",
+        fallback: Fallback::Text("3"),
+        help: "Failures in a row that make a healthy replica unhealthy",
+        kind: Kind::Number(|d, t| put(&mut d.docker.probe.unhealthy_threshold, parse::number(t, 1..=1000, 3))),
+    },
+    Key {
+        name: "drain-timeout",
+        group: HEALTH,
+        value: "DURATION",
+        fallback: Fallback::Text("none"),
+        help: "How long the requests of a stopping replica may go on; none: until they end",
+        kind: Kind::Text(|d, t| put(&mut d.docker.drain_timeout, parse::optional(t))),
+    },
+    Key {
+        name: "connect-timeout",
+        group: TIMEOUTS,
+        value: "DURATION",
+        fallback: Fallback::Text("2s"),
+        help: "How long a connect to a replica may take",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.connect_timeout, parse::positive(t))),
+    },
+    Key {
+        name: "response-timeout",
+        group: TIMEOUTS,
+        value: "DURATION",
+        fallback: Fallback::Text("60s"),
+        help: "How long a replica may take from the request's end to its answer's head",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.response_timeout, parse::positive(t))),
+    },
+    Key {
+        name: "head-timeout",
+        group: TIMEOUTS,
+        value: "DURATION",
+        fallback: Fallback::Text("10s"),
+        help: "How long a client may take to send a request's head",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.head_timeout, parse::positive(t))),
+    },
+    Key {
+        name: "keep-alive-timeout",
+        group: TIMEOUTS,
+        value: "DURATION",
+        fallback: Fallback::Text("75s"),
+        help: "How long a client's connection may stay idle between requests",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.keep_alive_timeout, parse::positive(t))),
+    },
+    Key {
+        name: "idle-timeout",
+        group: TIMEOUTS,
+        value: "DURATION",
+        fallback: Fallback::Text("60s"),
+        help: "How long a body or a tunnel may make no progress",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.idle_timeout, parse::positive(t))),
+    },
+    Key {
+        name: "lame-duck",
+        group: SHUTDOWN,
+        value: "DURATION",
+        fallback: Fallback::Text("0s"),
+        help: "How long to go on accepting after SIGTERM, with /readyz at 503",
+        kind: Kind::Text(|d, t| put(&mut d.shutdown.lame_duck, parse::duration(t))),
+    },
+    Key {
+        name: "shutdown-timeout",
+        group: SHUTDOWN,
+        value: "DURATION",
+        fallback: Fallback::Text("8s"),
+        help: "How long requests may take to finish after that",
+        kind: Kind::Text(|d, t| put(&mut d.shutdown.timeout, parse::duration(t))),
+    },
+    Key {
+        name: "log",
+        group: LOG,
+        value: "FILTER",
+        fallback: Fallback::Text("info"),
+        help: "What to log: a level (error, warn, info, debug, trace, off) or a filter like info,evenkeel::discovery=debug",
+        kind: Kind::Text(|d, t| put(&mut d.log.filter, parse::log_filter(t))),
+    },
+    Key {
+        name: "log-format",
+        group: LOG,
+        value: "FORMAT",
+        fallback: Fallback::Text("text"),
+        help: "How to log, on stderr: text or json",
+        kind: Kind::Text(|d, t| put(&mut d.log.format, parse::word(t, &LogFormat::ALL, LogFormat::as_str))),
+    },
+];

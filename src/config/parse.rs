@@ -1,0 +1,347 @@
+//! Text → value. Every error quotes the text, says what is expected, and gives an example.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::error::closest;
+use super::settings::cores;
+use crate::service::ServiceName;
+
+/// A value, or what is wrong with its text.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// Longer than any sensible setting, and far from where adding to an `Instant` would overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Shorter than this is zero to the timers.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// More threads than any machine has cores is a typing error.
+const MOST_THREADS: usize = 1024;
+
+/// An IP address with a port to listen on; port 0 is any free one.
+pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
+    text.parse().map_err(|_| {
+        let port = text.trim_start_matches(':').parse().unwrap_or(8080_u16);
+        format!("{text:?} is not an IP address with a port, like 0.0.0.0:{port}")
+    })
+}
+
+/// A duration with a unit; zero is fine.
+pub(super) fn duration(text: &str) -> Parsed<Duration> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(format!("{text:?} needs a unit, like 5s or 500ms"));
+    }
+    let duration =
+        humantime::parse_duration(text).map_err(|_| format!("{text:?} is not a duration, like 5s or 500ms"))?;
+    if duration > LONGEST {
+        return Err(format!("{text:?} is too long: at most 365days, like 60s"));
+    }
+    Ok(duration)
+}
+
+/// A duration with a unit; zero makes no sense.
+pub(super) fn positive(text: &str) -> Parsed<Duration> {
+    match duration(text)? {
+        short if short < SHORTEST => Err(format!("{text:?} is too short: at least 1ms, like 5s or 500ms")),
+        duration => Ok(duration),
+    }
+}
+
+/// A duration with a unit, or `none`.
+pub(super) fn optional(text: &str) -> Parsed<Option<Duration>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    duration(text).map(Some).map_err(|complaint| complaint + ", or none")
+}
+
+/// A whole number of this range.
+pub(super) fn number<T: FromStr + PartialOrd + Display>(text: &str, range: RangeInclusive<T>, example: T) -> Parsed<T> {
+    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("{text:?} is not a whole number from {least} to {most}, like {example}")
+    })
+}
+
+/// A number of threads, or `cores`.
+pub(super) fn threads(text: &str) -> Parsed<NonZeroUsize> {
+    if text == "cores" {
+        return Ok(cores());
+    }
+    let count = number(text, 1..=MOST_THREADS, 4).map_err(|complaint| complaint + ", or cores")?;
+    Ok(NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN))
+}
+
+/// The name of a service, a project or a network, as Docker allows them.
+pub(super) fn name(text: &str) -> Parsed<&str> {
+    let is_name = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if is_name {
+        return Ok(text);
+    }
+    Err(format!("{text:?} is not a name: letters, digits, `.`, `_` and `-`, like gateway"))
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(text: &str, all: &[T], as_str: fn(T) -> &'static str) -> Parsed<T> {
+    if let Some(value) = all.iter().find(|value| as_str(**value) == text) {
+        return Ok(*value);
+    }
+    let words: Vec<_> = all.iter().map(|value| as_str(*value)).collect();
+    let hint = closest(text, words.iter().copied()).map(|word| format!("; did you mean {word}?")).unwrap_or_default();
+    Err(format!("{text:?} is not one of {}{hint}", words.join(", ")))
+}
+
+/// `true` or `false`.
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("{text:?} is not true or false, like true")),
+    }
+}
+
+/// Where a Docker engine answers.
+pub(super) fn docker_host(text: &str) -> Parsed<String> {
+    const EXAMPLES: &str = "like unix:///var/run/docker.sock or tcp://10.1.1.1:2375";
+    let valid = match text.split_once("://") {
+        Some(("unix", path)) => path.len() > 1 && path.starts_with('/'),
+        Some(("tcp", authority)) => authority
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| is_host(host) && port.parse().is_ok_and(|port: u16| port > 0)),
+        Some((scheme, _)) => return Err(format!("{text:?}: {scheme}:// is not supported, {EXAMPLES}")),
+        None if text.starts_with('/') => return Err(format!("{text:?} needs a scheme, like unix://{text}")),
+        None => false,
+    };
+    if valid { Ok(text.to_owned()) } else { Err(format!("{text:?} is not the address of a Docker engine, {EXAMPLES}")) }
+}
+
+/// Whether this can stand between `tcp://` and the port.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)),
+    }
+}
+
+/// A path to `GET`.
+pub(super) fn path(text: &str) -> Parsed<String> {
+    if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is not a path: it begins with `/` and has no spaces, like /healthz"))
+}
+
+/// One network, or one address.
+pub(super) fn network(text: &str) -> Parsed<IpNet> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{text:?} is not an IP address or network, like 10.0.0.0/8"))
+}
+
+/// `gateway=10.1.1.1:3001,10.1.1.2:3001`: a piece with `=` names the service of itself and of those that follow.
+pub(super) fn replicas(text: &str) -> impl Iterator<Item = Parsed<(ServiceName, SocketAddr)>> {
+    let mut service = None;
+    text.split(',').map(str::trim).map(move |piece| {
+        let addr = match piece.split_once('=') {
+            Some((typed, addr)) => {
+                service = Some(name(typed.trim()).map(ServiceName::from));
+                addr.trim()
+            }
+            None => piece,
+        };
+        let unnamed = || format!("{piece:?} names no service, like gateway=10.1.1.1:3001");
+        let service = service.clone().ok_or_else(unnamed)??;
+        Ok((service, replica_addr(addr)?))
+    })
+}
+
+fn replica_addr(text: &str) -> Parsed<SocketAddr> {
+    const EXAMPLE: &str = "10.1.1.1:3001";
+    match text.parse::<SocketAddr>() {
+        Ok(addr) if addr.port() > 0 => return Ok(addr),
+        Ok(_) => return Err(format!("{text:?} has port 0, which nobody can dial, like {EXAMPLE}")),
+        Err(_) => {}
+    }
+    if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return Err(format!("{text:?} needs a port, like {EXAMPLE}"));
+    }
+    if text.rsplit_once(':').map_or(text, |(host, _)| host).chars().any(|c| c.is_ascii_alphabetic()) {
+        return Err(format!("{text:?} is a hostname; DNS comes later, use an IP address, like {EXAMPLE}"));
+    }
+    Err(format!("{text:?} is not an IP address with a port, like {EXAMPLE}"))
+}
+
+/// A `tracing` filter. A lone word must be a level: `tracing` would take a mistyped one for a module's name.
+pub(super) fn log_filter(text: &str) -> Parsed<String> {
+    let mut lone_words = text.split(',').filter(|directive| !directive.contains(['=', '[']));
+    let levels_only = lone_words.all(|word| !word.is_empty() && word.parse::<LevelFilter>().is_ok());
+    if levels_only && EnvFilter::builder().parse(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is not a log filter, like info or info,evenkeel=debug"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Policy;
+
+    /// The complaints of a parser about these texts are exactly these.
+    fn refused<T: std::fmt::Debug>(parse: impl Fn(&str) -> Parsed<T>, cases: &[(&str, &str)]) {
+        for (text, complaint) in cases {
+            assert_eq!(parse(text).unwrap_err(), *complaint, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_a_sensible_length() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        refused(
+            duration,
+            &[
+                ("5", "\"5\" needs a unit, like 5s or 500ms"),
+                ("0", "\"0\" needs a unit, like 5s or 500ms"),
+                ("1.5", "\"1.5\" needs a unit, like 5s or 500ms"),
+                ("", "\"\" is not a duration, like 5s or 500ms"),
+                ("-5s", "\"-5s\" is not a duration, like 5s or 500ms"),
+                ("5 parsecs", "\"5 parsecs\" is not a duration, like 5s or 500ms"),
+                ("2years", "\"2years\" is too long: at most 365days, like 60s"),
+            ],
+        );
+    }
+
+    #[test]
+    fn zero_is_refused_where_it_makes_no_sense() {
+        assert_eq!(positive("1ms"), Ok(Duration::from_millis(1)));
+        refused(positive, &[("0s", "\"0s\" is too short: at least 1ms, like 5s or 500ms")]);
+        refused(positive, &[("5", "\"5\" needs a unit, like 5s or 500ms")]);
+        refused(threads, &[("0", "\"0\" is not a whole number from 1 to 1024, like 4, or cores")]);
+    }
+
+    #[test]
+    fn a_drain_may_have_no_end() {
+        assert_eq!(optional("none"), Ok(None));
+        assert_eq!(optional("0s"), Ok(Some(Duration::ZERO)));
+        refused(optional, &[("never", "\"never\" is not a duration, like 5s or 500ms, or none")]);
+    }
+
+    #[test]
+    fn numbers_stay_in_their_range() {
+        assert_eq!(number("65535", 1..=u16::MAX, 3001), Ok(65535));
+        refused(
+            |text| number(text, 1..=u16::MAX, 3001),
+            &[
+                ("0", "\"0\" is not a whole number from 1 to 65535, like 3001"),
+                ("65536", "\"65536\" is not a whole number from 1 to 65535, like 3001"),
+                ("-1", "\"-1\" is not a whole number from 1 to 65535, like 3001"),
+                ("http", "\"http\" is not a whole number from 1 to 65535, like 3001"),
+            ],
+        );
+    }
+
+    #[test]
+    fn addresses_have_an_ip_and_a_port() {
+        assert!(address("[::]:0").is_ok());
+        refused(
+            address,
+            &[
+                (":81", "\":81\" is not an IP address with a port, like 0.0.0.0:81"),
+                ("81", "\"81\" is not an IP address with a port, like 0.0.0.0:81"),
+                ("localhost:81", "\"localhost:81\" is not an IP address with a port, like 0.0.0.0:8080"),
+            ],
+        );
+    }
+
+    #[test]
+    fn names_words_and_switches_are_the_known_ones() {
+        assert_eq!(name("shop_back-end.1"), Ok("shop_back-end.1"));
+        let complaint = "\"my shop\" is not a name: letters, digits, `.`, `_` and `-`, like gateway";
+        refused(|text| name(text).map(str::to_owned), &[("my shop", complaint)]);
+        assert!(name("").is_err() && name("-x").is_err() && name("é").is_err());
+
+        let policy = |text: &str| word(text, &Policy::ALL, Policy::as_str);
+        assert_eq!(policy("random"), Ok(Policy::Random));
+        refused(
+            policy,
+            &[
+                (
+                    "roundrobin",
+                    "\"roundrobin\" is not one of p2c, round-robin, least-requests, random; did you mean round-robin?",
+                ),
+                ("x", "\"x\" is not one of p2c, round-robin, least-requests, random"),
+            ],
+        );
+        assert_eq!((switch("1"), switch("false")), (Ok(true), Ok(false)));
+        refused(switch, &[("maybe", "\"maybe\" is not true or false, like true")]);
+    }
+
+    #[test]
+    fn a_docker_host_is_a_socket_or_a_tcp_address() {
+        for good in ["unix:///run/docker.sock", "tcp://docker-proxy:2375", "tcp://[::1]:1", "tcp://10.0.0.1:2375"] {
+            assert_eq!(docker_host(good).as_deref(), Ok(good));
+        }
+        const LIKE: &str = "like unix:///var/run/docker.sock or tcp://10.1.1.1:2375";
+        refused(docker_host, &[("/run/d.sock", "\"/run/d.sock\" needs a scheme, like unix:///run/d.sock")]);
+        refused(docker_host, &[("ssh://box", &format!("\"ssh://box\": ssh:// is not supported, {LIKE}"))]);
+        for bad in
+            ["", "docker", "unix://", "unix://run", "tcp://", "tcp://box", "tcp://:1", "tcp://a/b:1", "tcp://a:0"]
+        {
+            refused(docker_host, &[(bad, &format!("{bad:?} is not the address of a Docker engine, {LIKE}"))]);
+        }
+    }
+
+    #[test]
+    fn a_path_can_stand_in_a_request_line() {
+        assert_eq!(path("/up?deep=1").as_deref(), Ok("/up?deep=1"));
+        for bad in ["up", "", "/a b", "/a\r\nHost: x", "/é", "/a#b"] {
+            let expected = format!("{bad:?} is not a path: it begins with `/` and has no spaces, like /healthz");
+            refused(path, &[(bad, &expected)]);
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_a_network_or_an_address() {
+        assert_eq!(network("10.1.1.1").map(|net| net.to_string()), Ok("10.1.1.1/32".to_owned()));
+        assert!(network("fd00::/8").is_ok());
+        refused(network, &[("10.0.0.0/33", "\"10.0.0.0/33\" is not an IP address or network, like 10.0.0.0/8")]);
+    }
+
+    #[test]
+    fn static_replicas_need_a_service_an_ip_and_a_port() {
+        let first = |text: &str| replicas(text).next().unwrap();
+        assert_eq!(first("gateway=[::1]:3001"), Ok((ServiceName::from("gateway"), "[::1]:3001".parse().unwrap())));
+        refused(
+            first,
+            &[
+                ("10.1.1.1:3001", "\"10.1.1.1:3001\" names no service, like gateway=10.1.1.1:3001"),
+                ("", "\"\" names no service, like gateway=10.1.1.1:3001"),
+                ("=1.1.1.1:1", "\"\" is not a name: letters, digits, `.`, `_` and `-`, like gateway"),
+                ("a=10.1.1.1", "\"10.1.1.1\" needs a port, like 10.1.1.1:3001"),
+                ("a=[::1]", "\"[::1]\" needs a port, like 10.1.1.1:3001"),
+                ("a=10.1.1.1:0", "\"10.1.1.1:0\" has port 0, which nobody can dial, like 10.1.1.1:3001"),
+                ("a=box:1", "\"box:1\" is a hostname; DNS comes later, use an IP address, like 10.1.1.1:3001"),
+                ("a=10.1.1.999:1", "\"10.1.1.999:1\" is not an IP address with a port, like 10.1.1.1:3001"),
+            ],
+        );
+        assert_eq!(replicas("a=1.1.1.1:1,x,2.2.2.2:2").filter(Result::is_ok).count(), 2);
+    }
+
+    #[test]
+    fn a_log_filter_begins_with_a_level() {
+        for good in ["info", "off", "warn,evenkeel=debug", "evenkeel[forward{status=500}]=trace"] {
+            assert_eq!(log_filter(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "inof", "evenkeel=loud", "info,,"] {
+            refused(log_filter, &[(bad, &format!("{bad:?} is not a log filter, like info or info,evenkeel=debug"))]);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What was typed → what it means: the winning text of each key, parsed, with every error at once.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use super::draft::Draft;
+use super::error::{Error, Errors};
+use super::flags::{ADMIN_LISTEN, Flags};
+use super::key::{Fallback, Key};
+use super::keys::{CONFIG, KEYS};
+use super::settings::Settings;
+use super::{Given, Layer, env, file};
+
+/// Everything that was typed, by source.
+#[derive(Debug)]
+pub struct Sources {
+    /// From the strongest to the weakest.
+    layers: [Layer; 4],
+    /// What is wrong before any value is looked at.
+    errors: Vec<Error>,
+}
+
+/// The settings, and where each came from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What it all comes to.
+    pub settings: Settings,
+    lines: Vec<Line>,
+}
+
+/// One key, as `evenkeel check` shows it.
+#[derive(Clone, Debug)]
+struct Line {
+    key: &'static Key,
+    given: Option<Given>,
+}
+
+impl Sources {
+    /// Gathers the flags, these variables, and the file that one of them names.
+    pub fn read(flags: Flags, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let Flags(flags) = flags;
+        let env::Environment { own, ambient, mut errors } = env::read(variables);
+        let (file, file_errors) = flags.get(CONFIG.name).or(own.get(CONFIG.name)).map(file::read).unwrap_or_default();
+        errors.extend(file_errors);
+        Self { layers: [flags, own, file, ambient], errors }
+    }
+
+    /// What the strongest source says about a key.
+    fn find(&self, name: &str) -> Option<&Given> {
+        self.layers.iter().find_map(|layer| layer.get(name))
+    }
+
+    /// Parses everything.
+    ///
+    /// # Errors
+    /// All that is wrong: unknown names and unreadable files first, then the values in the order of the table.
+    pub fn resolve(self) -> Result<Resolved, Errors> {
+        let mut errors = self.errors.clone();
+        let mut draft = Draft::default();
+        let mut lines = Vec::with_capacity(KEYS.len());
+        for key in KEYS {
+            // A machine's DOCKER_HOST is none of our business where no engine is watched.
+            let given = self.find(key.name).filter(|given| !(draft.no_docker && given.place == env::DOCKER_HOST));
+            errors.extend(apply(key, given, &mut draft));
+            lines.push(Line { key, given: given.cloned() });
+        }
+        if errors.is_empty() {
+            errors.extend(self.contradictions(&draft));
+        }
+        if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
+    }
+
+    /// Parses only the address of the admin listener, for those who only talk to it.
+    ///
+    /// # Errors
+    /// What is wrong with that address or with a source as such; not what other keys say.
+    pub fn admin_listen(self) -> Result<SocketAddr, Errors> {
+        let mut errors = self.errors.clone();
+        let mut draft = Draft::default();
+        for key in KEYS.iter().filter(|key| key.name == ADMIN_LISTEN) {
+            errors.extend(apply(key, self.find(key.name), &mut draft));
+        }
+        if errors.is_empty() { Ok(draft.admin_listen) } else { Err(Errors(errors)) }
+    }
+
+    /// Values that are right by themselves, but not together.
+    fn contradictions(&self, draft: &Draft) -> Vec<Error> {
+        let place = |name: &str| self.find(name).map_or_else(|| name.to_owned(), |given| given.place.clone());
+        let mut errors = Vec::new();
+        if draft.no_docker && draft.statics.is_empty() {
+            let complaint = "true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001";
+            errors.push(Error::Value { place: place("no-docker"), complaint: complaint.to_owned() });
+        }
+        let (listen, admin) = (draft.proxy.listen, draft.admin_listen);
+        let overlap = listen.ip() == admin.ip() || listen.ip().is_unspecified() || admin.ip().is_unspecified();
+        if overlap && listen.port() == admin.port() && listen.port() != 0 {
+            let taken_by = place("listen");
+            let complaint = format!("\"{admin}\" is taken by {taken_by}; use another port, like 0.0.0.0:9900");
+            errors.push(Error::Value { place: place(ADMIN_LISTEN), complaint });
+        }
+        errors
+    }
+}
+
+/// Parses what is given for a key, or else its default.
+fn apply(key: &Key, given: Option<&Given>, draft: &mut Draft) -> Vec<Error> {
+    let (place, texts) = match (given, key.fallback) {
+        (Some(given), _) => (given.place.clone(), given.texts.clone()),
+        (None, Fallback::Text(text)) => (key.name.to_owned(), vec![text.to_owned()]),
+        (None, Fallback::Unset { .. }) => return Vec::new(),
+    };
+    let complaints = key.apply(draft, &texts).into_iter();
+    complaints.map(|complaint| Error::Value { place: place.clone(), complaint }).collect()
+}
+
+impl Resolved {
+    /// A file that would come to the same settings, with a comment on each key that says where it came from.
+    pub fn to_toml(&self) -> String {
+        let mut toml = String::new();
+        let mut group = "";
+        for Line { key, given } in &self.lines {
+            if group != key.group {
+                let gap = if group.is_empty() { "" } else { "\n" };
+                group = key.group;
+                let _ = writeln!(toml, "{gap}# {group}");
+            }
+            let (setting, source) = match (given, key.fallback) {
+                (Some(given), _) => (written(key, &given.texts), format!("from {}", given.place)),
+                (None, Fallback::Text(text)) => (written(key, &[text.to_owned()]), "default".to_owned()),
+                (None, Fallback::Unset { means, .. }) => (format!("# {} =", key.name), format!("not set: {means}")),
+            };
+            // A line break in the path of the file would end the comment.
+            let _ = writeln!(toml, "{setting:<44} # {}", source.replace(char::is_control, " "));
+        }
+        toml
+    }
+}
+
+fn written(key: &Key, texts: &[String]) -> String {
+    format!("{} = {}", key.name, file::to_value(key, texts))
+}

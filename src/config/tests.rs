@@ -1,0 +1,318 @@
+//! The whole room: texts from every source in, settings or errors out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::{Args, Command, FromArgMatches};
+use proptest::prelude::*;
+
+use super::keys::{CONFIG, KEYS};
+use super::settings::{LogFormat, Settings};
+use super::{Error, Errors, Flags, Resolved, Sources};
+use crate::service::Policy;
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+fn command() -> Command {
+    Flags::augment_args(Command::new("evenkeel").no_binary_name(true))
+}
+
+fn flags(args: &[&str]) -> Flags {
+    Flags::from_arg_matches(&command().try_get_matches_from(args).unwrap()).unwrap()
+}
+
+fn resolve(args: &[&str], variables: Variables<'_>) -> Result<Resolved, Errors> {
+    let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    Sources::read(flags(args), variables).resolve()
+}
+
+fn settings(args: &[&str], variables: Variables<'_>) -> Settings {
+    resolve(args, variables).unwrap().settings
+}
+
+fn complaints(args: &[&str], variables: Variables<'_>) -> Vec<String> {
+    resolve(args, variables).unwrap_err().0.iter().map(Error::to_string).collect()
+}
+
+/// A file with this text, deleted with the value, and its path.
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("evenkeel.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn nothing_given_is_the_typed_defaults() {
+    assert_eq!(settings(&[], &[]), Settings::default());
+}
+
+#[test]
+fn every_key_has_a_flag_a_variable_and_a_file_key() {
+    let command = command();
+    let long: BTreeSet<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    assert_eq!(long, KEYS.iter().chain([&CONFIG]).map(|key| key.name).collect());
+    for key in KEYS {
+        let is_switch = key.name == "no-docker";
+        let example = if is_switch { "true" } else { key.example() };
+        let flag = if is_switch { "--no-docker".to_owned() } else { format!("--{}={example}", key.name) };
+        // Without Docker there must be a static replica.
+        let also = if is_switch { vec!["--static=gateway=10.1.1.1:1"] } else { vec![] };
+        let source = |args: &[&str], variables: Variables<'_>| {
+            let toml = resolve(&[&also[..], args].concat(), variables).unwrap().to_toml();
+            let line = toml.lines().find(|line| line.starts_with(&format!("{} =", key.name))).unwrap();
+            line.split_once("# from ").unwrap().1.to_owned()
+        };
+        assert_eq!(source(&[&flag], &[]), format!("--{}", key.name));
+        assert_eq!(source(&[], &[(&key.variable(), example)]), key.variable());
+        let (_dir, path) = file(&format!("{} = {example:?}", key.name));
+        assert_eq!(source(&["--config", &path], &[]), format!("{path}: {}", key.name));
+    }
+}
+
+#[test]
+fn flags_go_before_variables_before_the_file_before_the_default() {
+    let (_dir, path) = file("connect-timeout = \"3s\"");
+    let with_file = ["--config", &path];
+    let with_flag = ["--config", &path, "--connect-timeout", "1s"];
+    let variable = [("EVENKEEL_CONNECT_TIMEOUT", "4s")];
+    let cases: [(&[&str], Variables<'_>, u64); 6] = [
+        (&[], &[], 2),
+        (&with_file, &[], 3),
+        (&with_file, &variable, 4),
+        (&[], &variable, 4),
+        (&with_flag, &variable, 1),
+        (&with_flag, &[], 1),
+    ];
+    for (args, variables, seconds) in cases {
+        let got = settings(args, variables).proxy.connect_timeout;
+        assert_eq!(got, Duration::from_secs(seconds), "{args:?} {variables:?}");
+    }
+}
+
+#[test]
+fn a_variable_can_name_the_file_and_the_flag_names_another() {
+    let (_dir, first) = file("retries = 7");
+    let (_dir, second) = file("retries = 8");
+    let variable = [("EVENKEEL_CONFIG", first.as_str())];
+    assert_eq!(settings(&[], &variable).proxy.retries, 7);
+    assert_eq!(settings(&["--config", &second], &variable).proxy.retries, 8);
+}
+
+#[test]
+fn docker_host_counts_only_where_nothing_of_ours_speaks() {
+    let (_dir, path) = file("docker-host = \"tcp://file:1\"");
+    let ambient = ("DOCKER_HOST", "tcp://ambient:1");
+    let host = |args: &[&str], variables: Variables<'_>| settings(args, variables).docker.unwrap().host;
+    assert_eq!(host(&[], &[ambient]), "tcp://ambient:1");
+    assert_eq!(host(&["--config", &path], &[ambient]), "tcp://file:1");
+    assert_eq!(host(&[], &[ambient, ("EVENKEEL_DOCKER_HOST", "tcp://ours:1")]), "tcp://ours:1");
+    assert_eq!(host(&[], &[("DOCKER_HOST", "")]), "unix:///var/run/docker.sock");
+    assert_eq!(
+        complaints(&[], &[("DOCKER_HOST", "ssh://box")]),
+        [
+            "DOCKER_HOST: \"ssh://box\": ssh:// is not supported, like unix:///var/run/docker.sock or tcp://10.1.1.1:2375"
+        ]
+    );
+    let without = ["--no-docker", "--static", "gateway=10.1.1.1:1"];
+    assert_eq!(settings(&without, &[("DOCKER_HOST", "ssh://box")]).docker, None);
+}
+
+#[test]
+fn an_empty_variable_is_unset() {
+    assert_eq!(settings(&[], &[("EVENKEEL_PROJECT", ""), ("EVENKEEL_CONFIG", "")]), Settings::default());
+}
+
+#[test]
+fn every_setting_reaches_its_place() {
+    let all = "--listen [::1]:80 --admin-listen 127.0.0.1:0 --threads 3 --service api --policy least-requests \
+        --docker-host tcp://[::1]:2375 --project shop --network back --port 81 --health-path /up --health-interval 4s \
+        --health-timeout 5s --healthy-threshold 6 --unhealthy-threshold 7 --drain-timeout 8s --resync-interval 9s \
+        --connect-timeout 10s --response-timeout 11s --head-timeout 12s --keep-alive-timeout 13s --idle-timeout 14s \
+        --retries 0 --trusted-proxies 10.0.0.0/8,::1 --lame-duck 15s --shutdown-timeout 0s --log debug \
+        --log-format json";
+    let Settings { proxy, admin_listen, docker, statics, shutdown, log } =
+        settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
+    let seconds = Duration::from_secs;
+    assert_eq!((proxy.listen.to_string(), admin_listen.to_string()), ("[::1]:80".into(), "127.0.0.1:0".into()));
+    assert_eq!((proxy.threads.get(), proxy.policy, proxy.retries), (3, Policy::LeastRequests, 0));
+    assert_eq!((proxy.connect_timeout, proxy.response_timeout), (seconds(10), seconds(11)));
+    assert_eq!((proxy.head_timeout, proxy.keep_alive_timeout), (seconds(12), seconds(13)));
+    assert_eq!((proxy.idle_timeout, proxy.service.as_str()), (seconds(14), "api"));
+    assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    let docker = docker.unwrap();
+    assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
+    assert_eq!((docker.project.as_deref(), docker.network.as_deref()), (Some("shop"), Some("back")));
+    assert_eq!((docker.port, docker.resync_interval), (Some(81), seconds(9)));
+    assert_eq!((docker.probe.path.as_deref(), docker.drain_timeout), (Some("/up"), Some(seconds(8))));
+    assert_eq!((docker.probe.interval, docker.probe.timeout), (seconds(4), seconds(5)));
+    assert_eq!((docker.probe.healthy_threshold, docker.probe.unhealthy_threshold), (6, 7));
+    assert_eq!((shutdown.lame_duck, shutdown.timeout, statics), (seconds(15), seconds(0), vec![]));
+    assert_eq!((log.filter.as_str(), log.format), ("debug", LogFormat::Json));
+}
+
+#[test]
+fn static_replicas_are_named_after_their_service_and_address() {
+    let args = ["--static", "gateway=10.1.1.1:3001, [::1]:3001,api=10.1.1.1:80", "--static", "api=10.1.1.2:80"];
+    let statics = settings(&[&args[..], &["--health-path", "/up"]].concat(), &[]).statics;
+    let ids: Vec<_> = statics.iter().map(|spec| spec.id.as_str()).collect();
+    let expected = [
+        "static:gateway@10.1.1.1:3001",
+        "static:gateway@[::1]:3001",
+        "static:api@10.1.1.1:80",
+        "static:api@10.1.1.2:80",
+    ];
+    assert_eq!(ids, expected);
+    let last = statics.last().unwrap();
+    assert_eq!((last.name.as_str(), last.weight, last.service.as_str()), ("10.1.1.2:80", 1, "api"));
+    assert_eq!((last.addr.to_string(), last.probe.path.as_deref()), ("10.1.1.2:80".to_owned(), Some("/up")));
+}
+
+#[test]
+fn an_address_belongs_to_a_service_once() {
+    let args = ["--static", "a=10.1.1.1:1,10.1.1.1:1", "--static", "b=10.1.1.1:1,x", "--static", "a=10.1.1.1:01"];
+    assert_eq!(
+        complaints(&args, &[]),
+        [
+            "--static: \"a=10.1.1.1:1\" is there twice; list each address of a service once",
+            "--static: \"x\" is a hostname; DNS comes later, use an IP address, like 10.1.1.1:3001",
+            "--static: \"a=10.1.1.1:1\" is there twice; list each address of a service once",
+        ]
+    );
+}
+
+#[test]
+fn all_errors_come_at_once_in_a_fixed_order() {
+    let (_dir, path) =
+        file("conect_timeout = \"1s\"\nlisten = [1]\nhead-timeout = 5\nconfig = \"x\"\n[health]\npath = 1");
+    let args = ["--config", &path, "--connect-timeout", "5"];
+    let variables = [("EVENKEEL_POLICY", "p2cc"), ("EVENKEEL_HEALTY_THRESHOLD", "1"), ("EVENKEEL_XYZ", "")];
+    let errors = resolve(&args, &variables).unwrap_err();
+    let expected = "the configuration has 9 problems
+  EVENKEEL_HEALTY_THRESHOLD: no such setting; did you mean EVENKEEL_HEALTHY_THRESHOLD?
+  EVENKEEL_XYZ: no such setting; `evenkeel --help` lists them all
+  FILE: conect_timeout: no such setting; did you mean connect-timeout?
+  FILE: config: a file cannot name another; use --config or EVENKEEL_CONFIG
+  FILE: health: no such setting; `evenkeel --help` lists them all
+  FILE: listen: [1] is a TOML array; write listen = \"0.0.0.0:8080\"
+  EVENKEEL_POLICY: \"p2cc\" is not one of p2c, round-robin, least-requests, random; did you mean p2c?
+  --connect-timeout: \"5\" needs a unit, like 5s or 500ms
+  FILE: head-timeout: \"5\" needs a unit, like 5s or 500ms";
+    assert_eq!(errors.to_string().replace(&path, "FILE"), expected);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_toml_says_so() {
+    let missing = "--config: cannot read \"/nowhere/evenkeel.toml\": No such file or directory (os error 2)";
+    assert_eq!(complaints(&["--config", "/nowhere/evenkeel.toml"], &[]), [missing]);
+    let (_dir, path) = file("retries = 1\nlisten = \n");
+    let broken = complaints(&[], &[("EVENKEEL_CONFIG", &path)]);
+    assert_eq!(broken.len(), 1);
+    assert!(broken[0].starts_with(&format!("{path}: line 2: ")), "{broken:?}");
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    assert_eq!(
+        complaints(&["--no-docker", "--admin-listen", "127.0.0.1:8080"], &[]),
+        [
+            "--no-docker: true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001",
+            "--admin-listen: \"127.0.0.1:8080\" is taken by listen; use another port, like 0.0.0.0:9900",
+        ]
+    );
+    let apart = ["--listen", "127.0.0.2:8080", "--admin-listen", "127.0.0.1:8080"];
+    assert!(resolve(&apart, &[]).is_ok());
+    assert!(resolve(&["--listen", "0.0.0.0:0", "--admin-listen", "0.0.0.0:0"], &[]).is_ok());
+}
+
+#[test]
+fn the_admin_address_needs_no_other_key_to_be_right() {
+    let sources = Sources::read(flags(&["--retries", "x", "--admin-listen", "127.0.0.1:7"]), []);
+    assert_eq!(sources.admin_listen().unwrap().to_string(), "127.0.0.1:7");
+    let sources = Sources::read(flags(&["--admin-listen", "x"]), []);
+    let expected = "the configuration has a problem
+  --admin-listen: \"x\" is not an IP address with a port, like 0.0.0.0:8080";
+    assert_eq!(sources.admin_listen().unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn what_check_prints_is_a_file_that_means_the_same() {
+    let cases: [&[&str]; 3] = [
+        &[],
+        &["--static", "gateway=10.1.1.1:3001,10.1.1.2:3001", "--static", "api=[::1]:1", "--no-docker", "--threads=4"],
+        &["--health-path", "/a\"b\\c", "--port", "0081", "--project", "007", "--trusted-proxies", "::1", "--log=off"],
+    ];
+    for args in cases {
+        let resolved = resolve(args, &[("EVENKEEL_LOG_FORMAT", "json")]).unwrap();
+        let (_dir, path) = file(&resolved.to_toml());
+        assert_eq!(settings(&["--config", &path], &[]), resolved.settings, "{}", resolved.to_toml());
+    }
+}
+
+#[test]
+fn check_shows_every_key_with_its_source() {
+    let (_dir, path) = file("retries = 5");
+    let toml = resolve(&["--config", &path, "--log", "debug"], &[("EVENKEEL_PORT", "80")]).unwrap().to_toml();
+    for expected in [
+        "# Listeners\nlisten = \"0.0.0.0:8080\"                      # default\n",
+        &format!("retries = 5                                  # from {path}: retries\n"),
+        "port = 80                                    # from EVENKEEL_PORT\n",
+        "# project =                                  # not set: the project of evenkeel's own container\n",
+        "\n# Logging\nlog = \"debug\"                                # from --log\n",
+    ] {
+        assert!(toml.contains(expected), "{expected:?} is not in\n{toml}");
+    }
+}
+
+#[test]
+fn the_example_file_has_every_key_and_says_the_defaults() {
+    let example = include_str!("../../deploy/evenkeel.toml");
+    let (_dir, path) = file(example);
+    assert_eq!(settings(&["--config", &path], &[]), Settings::default());
+
+    let is_key = |line: &str| KEYS.iter().any(|key| line.starts_with(&format!("{} = ", key.name)));
+    let uncommented = |line: &str| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line).to_owned();
+    let whole: Vec<_> = example.lines().map(uncommented).collect();
+    let keys: Vec<_> = whole.iter().filter_map(|line| line.split_once(" = ").map(|(name, _)| name)).collect();
+    assert_eq!(keys, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+    let (_dir, path) = file(&whole.join("\n"));
+    assert_ne!(settings(&["--config", &path], &[]), Settings::default());
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_whatever_its_key(place in 0..KEYS.len(), text in text()) {
+        let key = &KEYS[place];
+        let variables = [(key.variable(), text)];
+        if let Ok(resolved) = Sources::read(Flags::default(), variables).resolve() {
+            prop_assert!(resolved.to_toml().parse::<toml::Table>().is_ok());
+        }
+    }
+
+    #[test]
+    fn no_file_panics(text in any::<String>(), place in 0..KEYS.len(), value in "[-0-9\\[\\]{}\"a-z=.:, ]*") {
+        super::file::parse("x", &text);
+        super::file::parse("x", &format!("{} = {value}", KEYS[place].name));
+    }
+
+    #[test]
+    fn no_variable_panics(name in "EVENKEEL_.*", text in any::<String>()) {
+        prop_assume!(name != "EVENKEEL_CONFIG" && !KEYS.iter().any(|key| key.variable() == name));
+        prop_assert!(Sources::read(Flags::default(), [(name, text)]).resolve().is_err());
+    }
+
+    #[test]
+    fn no_command_line_panics(args in prop::collection::vec(any::<String>(), 0..5)) {
+        let _ = command().try_get_matches_from(args);
+    }
+}
+
+/// Any text, and texts that look like values.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[0-9]{0,30}(ns|ms|s|m|h|days|years)?",
+        "[a-z0-9:/.,=\\[\\]-]{0,30}",
+        "[0-9.:/,]{0,20}"
+    ]
+}

@@ -1,0 +1,39 @@
+//! How long to wait before the next connection.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Doubling delays with jitter, so that a fleet does not fall upon an engine that comes back.
+#[derive(Debug)]
+pub(super) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(FIRST)
+    }
+}
+
+impl Backoff {
+    /// The next delay: between half of the step and all of it.
+    pub(super) fn next_delay(&mut self) -> Duration {
+        let step = self.0;
+        self.0 = (step * 2).min(LONGEST);
+        step.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_cap() {
+        let mut backoff = Backoff::default();
+        for step in [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000] {
+            let (delay, step) = (backoff.next_delay(), Duration::from_millis(step));
+            assert!(delay >= step / 2 && delay <= step, "{delay:?} of {step:?}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The connection to a Docker engine: the only file that knows bollard. Everything it hands out is in our own words.
+
+#![expect(clippy::disallowed_types, reason = "this is the file that talks to bollard")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
+    ContainerSummaryHealthStatusEnum, ContainerSummaryStateEnum, EndpointSettings, EventMessage, EventMessageTypeEnum,
+    Health, HealthStatusEnum, PortSummaryTypeEnum,
+};
+use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions};
+use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as BollardError};
+use futures::{Stream, StreamExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::container::{Container, Details, Endpoint, RunState, health_in_status};
+use super::event::{Event, FILTERS};
+use super::signal::Signal;
+
+/// How long the engine may take for an answer of a few lines.
+const SHORT_ANSWER: Duration = Duration::from_secs(3);
+/// How long it may take for a list of every container.
+const LONG_ANSWER: Duration = Duration::from_secs(10);
+/// bollard's own timeout, in whole seconds, covers an answer's head. It matters for the event stream only, whose
+/// head some filtering proxies hold back until the first event.
+const STREAM_HEAD_SECONDS: u64 = 120;
+/// Inspects under way at once: each is a connection of its own.
+const INSPECTS: usize = 32;
+
+/// Why the engine could not be asked, or what it said.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DockerError {
+    #[error("no Docker socket at {path}: mount its directory into the container, or set --docker-host")]
+    NoSocket { path: String },
+    #[error(
+        "no permission to open {host}: run as a user of the socket's group (group_add), or go through a socket proxy"
+    )]
+    Forbidden { host: String },
+    #[error("nothing listens at {host}: is the Docker engine running? ({cause})")]
+    Unreachable { host: String, cause: String },
+    #[error("--docker-host {host:?} should be unix:///path or tcp://host:port")]
+    BadHost { host: String },
+    #[error("no answer to {what} within {} s", .within.as_secs())]
+    TimedOut { what: &'static str, within: Duration },
+    #[error("an answer that could not be decoded: {0}")]
+    Undecodable(String),
+    #[error("the event stream ended")]
+    StreamEnded,
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A connection to one engine. Cheap to clone; each call opens a socket of its own.
+#[derive(Clone)]
+pub(super) struct Client {
+    docker: Docker,
+    host: String,
+    inspects: Arc<Semaphore>,
+}
+
+impl Client {
+    /// Connects to `unix:///path` or `tcp://host:port` and agrees on an API version.
+    pub(super) async fn connect(host: &str) -> Result<Self, DockerError> {
+        let bad_host = || DockerError::BadHost { host: host.to_owned() };
+        let docker = match host.split_once("://").ok_or_else(bad_host)? {
+            ("unix", _) => Docker::connect_with_unix(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
+            ("tcp" | "http", _) => Docker::connect_with_http(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
+            _ => return Err(bad_host()),
+        };
+        let docker = docker.map_err(|error| explain(host, &error))?;
+        let inspects = Arc::new(Semaphore::new(INSPECTS));
+        let negotiated = within(SHORT_ANSWER, "version", docker.negotiate_version()).await?;
+        let docker = negotiated.map_err(|error| explain(host, &error))?;
+        Ok(Self { docker, host: host.to_owned(), inspects })
+    }
+
+    /// Every event since the given time, until the stream ends in an error.
+    pub(super) fn events(&self, since: SystemTime) -> impl Stream<Item = Result<Event, DockerError>> + use<> {
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = format!("{}.{:09}", since.as_secs(), since.subsec_nanos());
+        let filters: HashMap<_, _> = FILTERS.into_iter().map(|(key, values)| (key, values.to_vec())).collect();
+        let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
+        let host = self.host.clone();
+        self.docker.events(Some(options)).filter_map(move |message| {
+            let event = match message {
+                Ok(message) => read_event(message).map(Ok),
+                Err(error) => Some(Err(explain(&host, &error))),
+            };
+            std::future::ready(event)
+        })
+    }
+
+    /// Every running container.
+    pub(super) async fn list(&self) -> Result<Vec<Container>, DockerError> {
+        let list = self.docker.list_containers(None::<ListContainersOptions>);
+        let rows = within(LONG_ANSWER, "the container list", list).await?.map_err(|error| self.explain(&error))?;
+        Ok(rows.into_iter().filter_map(read_row).collect())
+    }
+
+    /// One container by id or id prefix; `None` if there is none.
+    pub(super) async fn inspect(&self, id: &str) -> Result<Option<Container>, DockerError> {
+        let _permit = self.inspects.acquire().await;
+        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        match within(SHORT_ANSWER, "an inspect", inspect).await? {
+            Ok(answer) => Ok(read_inspect(answer)),
+            Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
+    /// Asks whether the engine is there.
+    pub(super) async fn ping(&self) -> Result<(), DockerError> {
+        let answer = within(SHORT_ANSWER, "a ping", self.docker.ping()).await?;
+        answer.map(drop).map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &BollardError) -> DockerError {
+        explain(&self.host, error)
+    }
+}
+
+async fn within<T>(limit: Duration, what: &'static str, answer: impl Future<Output = T>) -> Result<T, DockerError> {
+    timeout(limit, answer).await.map_err(|_| DockerError::TimedOut { what, within: limit })
+}
+
+/// Says what is wrong in terms of what the reader can do about it.
+fn explain(host: &str, error: &BollardError) -> DockerError {
+    match error {
+        BollardError::SocketNotFoundError(path) => return DockerError::NoSocket { path: path.clone() },
+        BollardError::JsonDataError { message, .. } => return DockerError::Undecodable(message.clone()),
+        BollardError::JsonSerdeError { err } => return DockerError::Undecodable(err.to_string()),
+        _ => {}
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let host = host.to_owned();
+    match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) => DockerError::Forbidden { host },
+        Some(io::ErrorKind::NotFound) => DockerError::NoSocket { path: host },
+        Some(io::ErrorKind::ConnectionRefused) => DockerError::Unreachable { host, cause: cause.to_string() },
+        _ => DockerError::Other(format!("{error}: {cause}")),
+    }
+}
+
+fn read_event(message: EventMessage) -> Option<Event> {
+    let (action, actor) = (message.action?, message.actor?);
+    let attributes = actor.attributes.unwrap_or_default();
+    let attribute = |key: &str| attributes.get(key).map(String::as_str);
+    match message.typ? {
+        EventMessageTypeEnum::CONTAINER => Event::of_container(&actor.id?, &action, attribute("signal")),
+        EventMessageTypeEnum::NETWORK => Event::of_network(attribute("name")?, &action, attribute("container")?),
+        _ => None,
+    }
+}
+
+fn read_row(row: ContainerSummary) -> Option<Container> {
+    let names = row.names.unwrap_or_default();
+    // With legacy links a container has further names, `/other/alias`.
+    let name = names.iter().find(|name| name.matches('/').count() == 1).or(names.first());
+    let health = row.health.and_then(|health| health.status).and_then(|status| match status {
+        ContainerSummaryHealthStatusEnum::STARTING => Some(RunState::Starting),
+        ContainerSummaryHealthStatusEnum::UNHEALTHY => Some(RunState::Unhealthy),
+        ContainerSummaryHealthStatusEnum::HEALTHY => Some(RunState::Running),
+        ContainerSummaryHealthStatusEnum::EMPTY | ContainerSummaryHealthStatusEnum::NONE => None,
+    });
+    let run_state = match row.state.unwrap_or(ContainerSummaryStateEnum::EMPTY) {
+        ContainerSummaryStateEnum::RUNNING => {
+            health.unwrap_or_else(|| health_in_status(row.status.as_deref().unwrap_or_default()))
+        }
+        ContainerSummaryStateEnum::PAUSED => RunState::Paused,
+        ContainerSummaryStateEnum::STOPPING => RunState::Stopping,
+        other => RunState::Down(other.to_string()),
+    };
+    let ports = row.ports.unwrap_or_default();
+    Some(Container {
+        id: row.id?.into(),
+        name: bare_name(name),
+        image: row.image,
+        labels: row.labels.unwrap_or_default(),
+        run_state,
+        network_mode: row.host_config.and_then(|config| config.network_mode).unwrap_or_default(),
+        networks: read_networks(row.network_settings.and_then(|settings| settings.networks)),
+        ports: ports.iter().filter(|p| p.typ == Some(PortSummaryTypeEnum::TCP)).map(|p| p.private_port).collect(),
+        details: None,
+    })
+}
+
+fn read_inspect(answer: ContainerInspectResponse) -> Option<Container> {
+    let config = answer.config.unwrap_or_default();
+    let state = answer.state.unwrap_or_default();
+    let stop_signal = config.stop_signal.as_deref().and_then(Signal::parse).unwrap_or(Signal::TERM);
+    let settings = answer.network_settings.unwrap_or_default();
+    let published = settings.ports.unwrap_or_default().into_keys();
+    let exposed = config.exposed_ports.unwrap_or_default().into_iter().chain(published);
+    Some(Container {
+        id: answer.id?.into(),
+        name: bare_name(answer.name.as_ref()),
+        image: config.image,
+        labels: config.labels.unwrap_or_default(),
+        run_state: read_state(&state),
+        network_mode: answer.host_config.and_then(|config| config.network_mode).unwrap_or_default(),
+        networks: read_networks(settings.networks),
+        ports: exposed.filter_map(|port| port.strip_suffix("/tcp")?.parse().ok()).collect(),
+        details: Some(Details { stop_signal, started_at: state.started_at }),
+    })
+}
+
+fn read_state(state: &ContainerState) -> RunState {
+    match state.status.unwrap_or(ContainerStateStatusEnum::EMPTY) {
+        ContainerStateStatusEnum::RUNNING => state.health.as_ref().map_or(RunState::Running, read_health),
+        ContainerStateStatusEnum::PAUSED => RunState::Paused,
+        ContainerStateStatusEnum::STOPPING => RunState::Stopping,
+        other => RunState::Down(other.to_string()),
+    }
+}
+
+fn read_health(health: &Health) -> RunState {
+    let last_exit_code = || health.log.as_ref()?.last()?.exit_code;
+    match health.status.unwrap_or(HealthStatusEnum::EMPTY) {
+        HealthStatusEnum::STARTING => RunState::Starting,
+        // Pausing makes a container unhealthy without any failure, and unpausing leaves it so until the next run of
+        // its HEALTHCHECK: the last run is the better witness.
+        HealthStatusEnum::UNHEALTHY if health.failing_streak == Some(0) => match last_exit_code() {
+            Some(0) => RunState::Running,
+            _ => RunState::Starting,
+        },
+        HealthStatusEnum::UNHEALTHY => RunState::Unhealthy,
+        HealthStatusEnum::HEALTHY | HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => RunState::Running,
+    }
+}
+
+fn read_networks(networks: Option<HashMap<String, EndpointSettings>>) -> BTreeMap<String, Endpoint> {
+    let networks = networks.unwrap_or_default().into_iter();
+    let read = |settings: EndpointSettings| Endpoint {
+        network_id: settings.network_id.unwrap_or_default(),
+        endpoint_id: settings.endpoint_id.unwrap_or_default(),
+        ipv4: settings.ip_address.and_then(|address| address.parse().ok()),
+        ipv6: settings.global_ipv6_address.and_then(|address| address.parse().ok()),
+    };
+    networks.map(|(name, settings)| (name, read(settings))).collect()
+}
+
+fn bare_name(name: Option<&String>) -> String {
+    name.map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,145 @@
+//! Docker's container in our own words: what a list row and an inspect have in common.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::signal::Signal;
+use crate::replica::ReplicaId;
+
+/// A container as the engine described it last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Container {
+    pub(super) id: ReplicaId,
+    /// Without Docker's leading slash.
+    pub(super) name: String,
+    pub(super) image: Option<String>,
+    pub(super) labels: HashMap<String, String>,
+    pub(super) run_state: RunState,
+    pub(super) network_mode: String,
+    pub(super) networks: BTreeMap<String, Endpoint>,
+    /// The exposed TCP ports. A list row leaves them out for a container on the host's network or on an internal one.
+    pub(super) ports: BTreeSet<u16>,
+    /// What only an inspect tells.
+    pub(super) details: Option<Details>,
+}
+
+/// What an inspect tells and a list row does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Details {
+    pub(super) stop_signal: Signal,
+    /// Tells one run of the container from the next. `None` where the row is newer than the inspect.
+    pub(super) started_at: Option<String>,
+}
+
+/// What the container does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RunState {
+    /// It runs and has no HEALTHCHECK, or one that passes.
+    Running,
+    /// It runs, and its HEALTHCHECK has not passed yet.
+    Starting,
+    /// It runs, and its HEALTHCHECK fails.
+    Unhealthy,
+    Paused,
+    /// It was told to stop and still runs (newer engines say so).
+    Stopping,
+    /// It does not run; Docker's word for it.
+    Down(String),
+}
+
+/// A container's place on one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) network_id: String,
+    /// New each time the container joins, so also on every start.
+    pub(super) endpoint_id: String,
+    pub(super) ipv4: Option<Ipv4Addr>,
+    pub(super) ipv6: Option<Ipv6Addr>,
+}
+
+impl Endpoint {
+    /// The address to dial: IPv6 only if there is nothing else.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.ipv4.map(IpAddr::V4).or(self.ipv6.map(IpAddr::V6))
+    }
+
+    /// Whether both are on one network. Two networks may have the same name; an engine that leaves the id out
+    /// must be taken at the name's word.
+    pub(super) fn is_with(&self, other: &Self) -> bool {
+        self.network_id == other.network_id || self.network_id.is_empty() || other.network_id.is_empty()
+    }
+}
+
+impl Container {
+    pub(super) fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
+    }
+
+    pub(super) fn project(&self) -> Option<&str> {
+        self.label("com.docker.compose.project")
+    }
+
+    pub(super) fn compose_service(&self) -> Option<&str> {
+        self.label("com.docker.compose.service")
+    }
+
+    pub(super) fn number(&self) -> Option<u32> {
+        self.label("com.docker.compose.container-number")?.parse().ok()
+    }
+
+    pub(super) fn is_one_off(&self) -> bool {
+        self.label("com.docker.compose.oneoff").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    pub(super) fn is_on_host_network(&self) -> bool {
+        self.network_mode == "host"
+    }
+
+    pub(super) fn network_names(&self) -> Vec<String> {
+        self.networks.keys().cloned().collect()
+    }
+
+    pub(super) fn stop_signal(&self) -> Option<Signal> {
+        self.details.as_ref().map(|details| details.stop_signal)
+    }
+
+    pub(super) fn started_at(&self) -> Option<&str> {
+        self.details.as_ref()?.started_at.as_deref()
+    }
+
+    /// Fills a list row with what an earlier inspect told and a container keeps from creation to removal. When
+    /// it was started is not among that: the row may be of a later run.
+    pub(super) fn recalling(mut self, earlier: &Self) -> Self {
+        if self.details.is_none()
+            && let Some(details) = &earlier.details
+        {
+            self.details = Some(Details { stop_signal: details.stop_signal, started_at: None });
+            self.ports.extend(&earlier.ports);
+            self.image.clone_from(&earlier.image);
+        }
+        self
+    }
+
+    /// Whether `later` is another run of this container, as far as the two descriptions and `network` can tell.
+    pub(super) fn was_restarted(&self, later: &Self, network: Option<&str>) -> bool {
+        let endpoint = |container: &Self| {
+            let id = &container.networks.get(network?)?.endpoint_id;
+            (!id.is_empty()).then(|| id.clone())
+        };
+        endpoint(self).zip(endpoint(later)).is_some_and(|(then, now)| then != now)
+            || self.started_at().zip(later.started_at()).is_some_and(|(then, now)| then != now)
+    }
+}
+
+/// A list row tells a container's health in its `Status` only, before API 1.52: `Up 2 minutes (health: starting)`.
+pub(super) fn health_in_status(status: &str) -> RunState {
+    if status.ends_with("(health: starting)") {
+        RunState::Starting
+    } else if status.ends_with("(unhealthy)") {
+        RunState::Unhealthy
+    } else if status.ends_with("(Paused)") {
+        RunState::Paused
+    } else {
+        RunState::Running
+    }
+}

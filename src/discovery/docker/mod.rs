@@ -1,0 +1,15 @@
+//! The Docker provider: `client` talks to the engine, `tracker` decides what an event, an inspect or a list comes to,
+//! `evaluate` judges one container by its `labels` and by our own `identity`, and [`Watcher`] drives it all.
+
+mod backoff;
+mod client;
+mod container;
+mod evaluate;
+mod event;
+mod identity;
+mod labels;
+mod signal;
+mod tracker;
+mod watcher;
+
+pub use watcher::Watcher;

@@ -1,0 +1,367 @@
+//! What each event, inspect and list comes to: a state machine without I/O, so that every order of arrival is a test.
+//!
+//! Three things arrive independently of each other, and any of them may be out of date when it does. The rules:
+//!
+//! - What takes a replica out (`kill`, `pause`, `die`, `disconnect`) acts at once, from the event alone.
+//! - What brings one in (`start`, `unpause`, …) is a doorbell: one inspect of that container, then judge.
+//! - An inspect that a later event overtook is void, and is asked again unless the container is gone.
+//! - So is a row of a list, for the containers that an event touched since the list was asked for.
+//! - A container that was told to stop still lists and inspects as running: it is remembered, by id, until `die` or
+//!   until it turns out to be another run.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use super::container::{Container, RunState};
+use super::evaluate::{Evaluation, Scope, evaluate};
+use super::event::{Event, EventKind};
+use super::signal::Signal;
+use crate::change::{Change, Observed, Provider, Sighting};
+use crate::discovery::verdict::{Considered, Verdict};
+use crate::replica::{Lifecycle, ReplicaId};
+
+/// What the watcher has to do, in this order.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    /// Tell the registry.
+    Apply(Observed),
+    /// Tell people the verdict on one container,
+    Consider(Considered),
+    /// or on all of them.
+    ConsiderAll(Vec<Considered>),
+    /// Drop the verdict on a container that is gone.
+    Forget(ReplicaId),
+    /// Inspect this container.
+    Inspect(ReplicaId),
+    /// Our own networks changed: find out who we are, and list again.
+    Rejoin,
+}
+
+/// Everything that is known of the containers that are our business.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    scope: Scope,
+    known: HashMap<ReplicaId, Known>,
+    /// Who was told to stop, with the start of the run that was told, where we know it.
+    draining: HashMap<ReplicaId, Option<String>>,
+    /// Signals that may have been the stop signal of a container whose stop signal we do not know.
+    undecided: HashMap<ReplicaId, Vec<Signal>>,
+    /// The inspects under way.
+    asked: HashMap<ReplicaId, Asked>,
+    /// While a list is under way: the containers that an event touched since.
+    touched: Option<HashSet<ReplicaId>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    container: Container,
+    evaluation: Evaluation,
+}
+
+/// An inspect under way.
+#[derive(Debug)]
+struct Asked {
+    /// When the event arrived that it is about.
+    at: Instant,
+    overtaken: Overtaken,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Overtaken {
+    No,
+    /// By an event that needs a newer answer.
+    ByNews,
+    /// By the container's end.
+    ByEnd,
+}
+
+impl Known {
+    fn sighting(&self) -> Option<&Sighting> {
+        self.evaluation.sighting.as_ref()
+    }
+
+    /// Whether `now` must not inherit what the registry keeps for this replica: it is another run of the container,
+    /// or the registry would never let it out of its drain.
+    fn is_succeeded_by(&self, now: &Self) -> bool {
+        let (Some(was), Some(is)) = (self.sighting(), now.sighting()) else { return false };
+        let left_drain = was.lifecycle == Lifecycle::Draining && is.lifecycle != Lifecycle::Draining;
+        left_drain || self.was_restarted(&now.container)
+    }
+
+    /// Whether a list row is not enough to act on. It leaves out the ports of some containers, and after `unpause`
+    /// it has them unhealthy until their next HEALTHCHECK, whatever the last one said.
+    fn is_doubtful(&self, was: Option<&Self>) -> bool {
+        match self.evaluation.considered.verdict {
+            Verdict::NoPort => self.container.details.is_none(),
+            Verdict::Unhealthy => was.is_none_or(|was| was.container.run_state != RunState::Unhealthy),
+            _ => false,
+        }
+    }
+
+    fn was_restarted(&self, now: &Container) -> bool {
+        let network = self.sighting().and_then(|was| was.spec.network.as_deref());
+        self.container.was_restarted(now, network)
+    }
+}
+
+impl Tracker {
+    pub(super) fn new(scope: Scope) -> Self {
+        let (known, draining, undecided, asked) = Default::default();
+        Self { scope, known, draining, undecided, asked, touched: None }
+    }
+
+    /// A new connection: what was under way on the old one will not be answered any more.
+    pub(super) fn reconnected(&mut self, scope: Scope) {
+        self.scope = scope;
+        self.asked.clear();
+        self.touched = None;
+    }
+
+    /// A list is being asked for, now.
+    pub(super) fn list_asked(&mut self) {
+        self.touched = Some(HashSet::new());
+    }
+
+    /// An event arrived.
+    pub(super) fn on_event(&mut self, event: Event, at: Instant) -> Vec<Action> {
+        let Event { id, kind } = event;
+        if self.scope.me.id.as_ref() == Some(&id) {
+            let is_ours = matches!(kind, EventKind::Connect | EventKind::Disconnect(_));
+            return if is_ours { vec![Action::Rejoin] } else { Vec::new() };
+        }
+        match kind {
+            EventKind::Kill(signal) => self.on_kill(id, signal, at),
+            EventKind::Die | EventKind::Destroy => self.on_end(&id, at),
+            EventKind::Pause => self.amend(id, at, |container| container.run_state = RunState::Paused),
+            EventKind::Disconnect(network) => self.amend(id, at, |container| {
+                container.networks.remove(&network);
+            }),
+            // A container joins its networks before it starts: for one that we do not know, `start` will ring.
+            EventKind::Connect if !self.is_watched(&id) => Vec::new(),
+            EventKind::Connect | EventKind::Start | EventKind::Unpause | EventKind::Rename | EventKind::Health => {
+                self.ask_anew(id, at)
+            }
+        }
+    }
+
+    /// The inspect of a container was answered; `None`: there is no such container.
+    pub(super) fn on_inspected(&mut self, id: &ReplicaId, answer: Option<Container>) -> Vec<Action> {
+        let Some(Asked { at, overtaken }) = self.asked.remove(id) else { return Vec::new() };
+        match (overtaken, answer) {
+            (Overtaken::ByEnd, _) => Vec::new(),
+            (Overtaken::ByNews, _) => self.ask(id.clone(), at),
+            (Overtaken::No, None) => self.on_end(id, at),
+            (Overtaken::No, Some(container)) => {
+                self.forgive_if_restarted(self.known.get(id).is_some_and(|was| was.was_restarted(&container)), id);
+                self.settle_drain(&container);
+                self.settle(container, at)
+            }
+        }
+    }
+
+    /// The inspect of a container failed: the last truth about it stays, until the next list.
+    pub(super) fn on_inspect_failed(&mut self, id: &ReplicaId) {
+        self.asked.remove(id);
+    }
+
+    /// The list was answered.
+    pub(super) fn on_list(&mut self, rows: Vec<Container>, at: Instant) -> Vec<Action> {
+        let touched = self.touched.take().unwrap_or_default();
+        let is_touched = |id: &ReplicaId| touched.contains(id);
+        let mut before = std::mem::take(&mut self.known);
+        let listed: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
+        let is_there = |id: &ReplicaId| listed.contains(id) || is_touched(id);
+        self.draining.retain(|id, _| is_there(id));
+        self.undecided.retain(|id, _| is_there(id));
+        let (mut removes, mut questions) = (Vec::new(), Vec::new());
+        for row in rows.into_iter().filter(|row| !is_touched(&row.id)) {
+            let was = before.remove(&row.id);
+            self.forgive_if_restarted(was.as_ref().is_some_and(|was| was.was_restarted(&row)), &row.id);
+            let row = was.iter().fold(row, |row, was| row.recalling(&was.container));
+            let Some(now) = self.judge(row) else { continue };
+            let id = now.container.id.clone();
+            let is_doubtful = now.is_doubtful(was.as_ref());
+            // Neither has a row the start nor the stop signal that these wait for.
+            if is_doubtful || self.draining.contains_key(&id) || self.undecided.contains_key(&id) {
+                questions.push(id.clone());
+            }
+            if is_doubtful {
+                self.known.extend(was.map(|was| (id, was)));
+                continue;
+            }
+            if was.is_some_and(|was| was.is_succeeded_by(&now)) {
+                removes.push(remove(&id, at));
+            }
+            self.known.insert(id, now);
+        }
+        // What an event touched since is known better than the list can tell.
+        self.known.extend(before.into_iter().filter(|(id, _)| is_touched(id)));
+        let replicas = self.known.values().filter_map(|known| known.sighting().cloned()).collect();
+        let considered = self.known.values().map(|known| known.evaluation.considered.clone()).collect();
+        let mut actions = removes;
+        actions.push(apply(Change::Reset { provider: Provider::Docker, replicas }, at));
+        actions.push(Action::ConsiderAll(considered));
+        actions.extend(questions.into_iter().flat_map(|id| self.ask(id, at)));
+        actions
+    }
+
+    /// Whether anything about this container is known or being found out. A running container that is not watched
+    /// was judged to be none of our business.
+    fn is_watched(&self, id: &ReplicaId) -> bool {
+        self.known.contains_key(id) || self.asked.contains_key(id) || self.touched.is_some()
+    }
+
+    fn touch(&mut self, id: &ReplicaId) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(id.clone());
+        }
+    }
+
+    /// Inspects a container, unless that is under way.
+    fn ask(&mut self, id: ReplicaId, at: Instant) -> Vec<Action> {
+        if self.asked.contains_key(&id) {
+            return Vec::new();
+        }
+        self.asked.insert(id.clone(), Asked { at, overtaken: Overtaken::No });
+        vec![Action::Inspect(id)]
+    }
+
+    /// Inspects a container because something happened to it just now: an answer under way is too old.
+    fn ask_anew(&mut self, id: ReplicaId, at: Instant) -> Vec<Action> {
+        self.touch(&id);
+        if self.overtake(&id, at) { Vec::new() } else { self.ask(id, at) }
+    }
+
+    /// Marks the inspect that is under way, if any, as too old, and says whether there is one.
+    fn overtake(&mut self, id: &ReplicaId, at: Instant) -> bool {
+        let asked = self.asked.get_mut(id);
+        asked.map(|asked| *asked = Asked { at, overtaken: Overtaken::ByNews }).is_some()
+    }
+
+    /// Something was taken away from a container: act on what we know of it, without asking.
+    fn amend(&mut self, id: ReplicaId, at: Instant, change: impl FnOnce(&mut Container)) -> Vec<Action> {
+        // A container that ended goes on leaving its networks.
+        let has_ended = self.asked.get(&id).is_some_and(|asked| asked.overtaken == Overtaken::ByEnd);
+        let is_asked = has_ended || self.overtake(&id, at);
+        if let Some(known) = self.known.get(&id) {
+            let mut container = known.container.clone();
+            change(&mut container);
+            self.touch(&id);
+            return self.settle(container, at);
+        }
+        // Not judged yet: it may be in the list that is under way, as it was before.
+        if self.touched.is_some() && !is_asked { self.ask_anew(id, at) } else { Vec::new() }
+    }
+
+    /// A signal was sent. While the stop signal is not known (a list does not tell) SIGTERM is taken for it: it is for
+    /// nearly every container, most others end on it just the same, and each request sent to one that is ending may
+    /// be lost. Any other signal has to wait for the inspect.
+    fn on_kill(&mut self, id: ReplicaId, signal: Signal, at: Instant) -> Vec<Action> {
+        if !self.is_watched(&id) {
+            return Vec::new();
+        }
+        let known = self.known.get(&id);
+        let stop_signal = known.and_then(|known| known.container.stop_signal());
+        if signal == Signal::KILL || signal == stop_signal.unwrap_or(Signal::TERM) {
+            let started_at = known.and_then(|known| known.container.started_at()).map(str::to_owned);
+            let container = known.map(|known| known.container.clone());
+            let is_dated = started_at.is_some();
+            self.draining.entry(id.clone()).or_insert(started_at);
+            let mut actions = container.map(|container| self.settle(container, at)).unwrap_or_default();
+            if !is_dated {
+                actions.extend(self.ask(id, at));
+            }
+            actions
+        } else if stop_signal.is_none() {
+            self.undecided.entry(id.clone()).or_default().push(signal);
+            self.ask(id, at)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The container does not run any more.
+    fn on_end(&mut self, id: &ReplicaId, at: Instant) -> Vec<Action> {
+        self.touch(id);
+        self.draining.remove(id);
+        self.undecided.remove(id);
+        if let Some(asked) = self.asked.get_mut(id) {
+            asked.overtaken = Overtaken::ByEnd;
+        }
+        let Some(known) = self.known.remove(id) else { return Vec::new() };
+        let remove = known.sighting().map(|_| remove(id, at));
+        remove.into_iter().chain([Action::Forget(id.clone())]).collect()
+    }
+
+    /// Another run of a container was not told anything yet.
+    fn forgive_if_restarted(&mut self, restarted: bool, id: &ReplicaId) {
+        if restarted {
+            self.draining.remove(id);
+            self.undecided.remove(id);
+        }
+    }
+
+    /// Decides with an inspect's answer whether the container is still the one that was told to stop.
+    fn settle_drain(&mut self, container: &Container) {
+        let started_at = container.started_at().map(str::to_owned);
+        let signals = self.undecided.remove(&container.id).unwrap_or_default();
+        if signals.into_iter().any(|signal| Some(signal) == container.stop_signal()) {
+            self.draining.entry(container.id.clone()).or_insert_with(|| started_at.clone());
+        }
+        let Some(told) = self.draining.get_mut(&container.id) else { return };
+        match told {
+            None => *told = started_at,
+            Some(_) if *told == started_at => {}
+            // Its `die` was missed, and this is the run after it.
+            Some(_) => drop(self.draining.remove(&container.id)),
+        }
+    }
+
+    fn judge(&self, container: Container) -> Option<Known> {
+        let evaluation = evaluate(&container, &self.scope)?;
+        let is_draining = self.draining.contains_key(&container.id);
+        let evaluation = if is_draining { evaluation.drained() } else { evaluation };
+        Some(Known { container, evaluation })
+    }
+
+    /// Judges a container as it is now, and says what is new.
+    fn settle(&mut self, container: Container, at: Instant) -> Vec<Action> {
+        let id = container.id.clone();
+        let was = self.known.remove(&id);
+        let Some(now) = self.judge(container) else {
+            let remove = was.as_ref().and_then(Known::sighting).map(|_| remove(&id, at));
+            return remove.into_iter().chain(was.map(|_| Action::Forget(id))).collect();
+        };
+        let succeeded = was.as_ref().is_some_and(|was| was.is_succeeded_by(&now));
+        let before = was.as_ref().and_then(Known::sighting).map(|sighting| sighting.lifecycle);
+        let mut actions = Vec::new();
+        if succeeded || (before.is_some() && now.sighting().is_none()) {
+            actions.push(remove(&id, at));
+        }
+        let is_news = succeeded || was.as_ref().and_then(Known::sighting) != now.sighting();
+        if let Some(replica) = now.sighting().filter(|_| is_news) {
+            let is_drain = replica.lifecycle == Lifecycle::Draining && !succeeded;
+            actions.push(match before {
+                Some(before) if is_drain && before != Lifecycle::Draining => {
+                    apply(Change::Drain { provider: Provider::Docker, id: id.clone() }, at)
+                }
+                _ => apply(Change::Upsert { provider: Provider::Docker, replica: Box::new(replica.clone()) }, at),
+            });
+        }
+        actions.push(Action::Consider(now.evaluation.considered.clone()));
+        self.known.insert(id, now);
+        actions
+    }
+}
+
+fn apply(change: Change, at: Instant) -> Action {
+    Action::Apply(Observed { change, at })
+}
+
+fn remove(id: &ReplicaId, at: Instant) -> Action {
+    apply(Change::Remove { provider: Provider::Docker, id: id.clone() }, at)
+}
+
+#[cfg(test)]
+#[path = "tracker_tests.rs"]
+mod tests;

@@ -1,0 +1,286 @@
+//! The watcher: follows one Docker engine for as long as the program runs, whatever the engine does.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::client::{Client, DockerError};
+use super::container::Container;
+use super::evaluate::Scope;
+use super::identity::Identity;
+use super::tracker::{Action, Tracker};
+use crate::change::Observed;
+use crate::config::settings::DockerSettings;
+use crate::discovery::status::DiscoveryStatus;
+use crate::discovery::verdict::{Considered, Verdict};
+use crate::replica::ReplicaId;
+
+/// How long the event stream may be silent before the engine is pinged. With the ping's own 3 s, a connection that
+/// hangs is noticed after 6 s.
+const IDLE: Duration = Duration::from_secs(3);
+/// How soon to list again after one container could not be inspected.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Follows one Docker engine and tells the registry what it sees.
+#[derive(Debug)]
+pub struct Watcher {
+    status: Arc<DiscoveryStatus>,
+    changes: mpsc::Sender<Observed>,
+    settings: DockerSettings,
+    tracker: Tracker,
+    backoff: Backoff,
+    /// The failure that was logged last, so that an engine that stays away is not news each time.
+    told: Option<String>,
+    was_asked_for_project: bool,
+}
+
+/// Why a connection is not followed any more.
+enum End {
+    Failed(DockerError),
+    /// Our own networks changed.
+    Rejoin,
+    /// Nobody listens to the changes any more.
+    Unheard,
+}
+
+impl From<DockerError> for End {
+    fn from(error: DockerError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A question to the engine that is under way, if one is.
+type Asked<T> = Option<BoxFuture<'static, Result<T, DockerError>>>;
+/// The inspects under way.
+type Inspects = FuturesUnordered<BoxFuture<'static, (ReplicaId, Result<Option<Container>, DockerError>)>>;
+
+/// Waits for the answer, for ever if nothing was asked. May be dropped and called again.
+async fn answer<T>(asked: &mut Asked<T>) -> Result<T, DockerError> {
+    let Some(question) = asked else { return pending().await };
+    let answer = question.await;
+    *asked = None;
+    answer
+}
+
+impl Watcher {
+    /// A watcher that has not connected yet. What it learns goes to `changes`, what it does to `status`; to call
+    /// `status.set_synced()` is for whoever applies a `Reset`.
+    pub fn new(settings: DockerSettings, status: Arc<DiscoveryStatus>, changes: mpsc::Sender<Observed>) -> Self {
+        let tracker = Tracker::new(Scope { settings: settings.clone(), me: Identity::default() });
+        Self {
+            status,
+            changes,
+            settings,
+            tracker,
+            backoff: Backoff::default(),
+            told: None,
+            was_asked_for_project: false,
+        }
+    }
+
+    /// Follows the engine until `stop` (or until the receiver of the changes is gone). A connection that fails is
+    /// made again, for ever; meanwhile the last truth stays.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while let Some(Err(end)) = stop.run_until_cancelled(self.follow()).await {
+            let error = match end {
+                End::Failed(error) => error,
+                End::Rejoin => continue,
+                End::Unheard => return,
+            };
+            self.note_failure(&error);
+            if stop.run_until_cancelled(sleep(self.backoff.next_delay())).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Subscribes, lists, follows: one connection, until it fails.
+    async fn follow(&mut self) -> Result<Infallible, End> {
+        let since = SystemTime::now();
+        let client = Client::connect(&self.settings.host).await?;
+        self.find_scope(&client).await?;
+        let mut events = pin!(client.events(since));
+        let mut inspects = Inspects::new();
+        let mut list = Some(self.ask_list(&client));
+        let mut ping: Asked<()> = None;
+        let mut resync_at = Instant::now() + self.settings.resync_interval;
+        let mut ping_at = Instant::now() + IDLE;
+        loop {
+            let actions = tokio::select! {
+                event = events.next() => {
+                    let event = event.ok_or(DockerError::StreamEnded)??;
+                    debug!(replica = %event.id, cause = ?event.kind, "Event received");
+                    self.status.events.fetch_add(1, Ordering::Relaxed);
+                    ping_at = Instant::now() + IDLE;
+                    self.tracker.on_event(event, std::time::Instant::now())
+                }
+                Some((id, answer)) = inspects.next() => match answer {
+                    Ok(container) => self.tracker.on_inspected(&id, container),
+                    Err(error) => {
+                        self.note_failed_inspect(&id, &error);
+                        resync_at = resync_at.min(Instant::now() + SOON);
+                        Vec::new()
+                    }
+                },
+                rows = answer(&mut list) => {
+                    resync_at = Instant::now() + self.settings.resync_interval;
+                    self.tracker.on_list(rows?, std::time::Instant::now())
+                }
+                pong = answer(&mut ping) => {
+                    pong?;
+                    ping_at = Instant::now() + IDLE;
+                    Vec::new()
+                }
+                () = sleep_until(resync_at), if list.is_none() => {
+                    list = Some(self.ask_list(&client));
+                    Vec::new()
+                }
+                () = sleep_until(ping_at), if ping.is_none() => {
+                    let client = client.clone();
+                    ping = Some(async move { client.ping().await }.boxed());
+                    Vec::new()
+                }
+            };
+            self.perform(actions, &client, &mut inspects).await?;
+        }
+    }
+
+    fn ask_list(&mut self, client: &Client) -> BoxFuture<'static, Result<Vec<Container>, DockerError>> {
+        self.tracker.list_asked();
+        let client = client.clone();
+        async move { client.list().await }.boxed()
+    }
+
+    /// Finds out who we are, which decides what is ours and how it is reached.
+    async fn find_scope(&mut self, client: &Client) -> Result<(), DockerError> {
+        let me = Identity::find(client).await?;
+        let scope = Scope { settings: self.settings.clone(), me };
+        if scope.project().is_none() && !self.was_asked_for_project {
+            self.was_asked_for_project = true;
+            warn!(
+                service = %self.settings.service,
+                "No Compose project is known, so only containers labelled evenkeel.enable=true are balanced: say --project"
+            );
+        }
+        self.tracker.reconnected(scope);
+        Ok(())
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>, client: &Client, inspects: &mut Inspects) -> Result<(), End> {
+        for action in actions {
+            match action {
+                Action::Apply(observed) => self.changes.send(observed).await.map_err(|_| End::Unheard)?,
+                Action::Consider(considered) => {
+                    self.note_verdict(&considered);
+                    self.status.consider(considered);
+                }
+                Action::ConsiderAll(all) => {
+                    all.iter().for_each(|considered| self.note_verdict(considered));
+                    self.status.consider_all(all);
+                    self.note_success();
+                }
+                Action::Forget(id) => self.status.forget(&id),
+                Action::Inspect(id) => {
+                    let client = client.clone();
+                    inspects.push(async move { (id.clone(), client.inspect(id.as_str()).await) }.boxed());
+                }
+                Action::Rejoin => return Err(End::Rejoin),
+            }
+        }
+        Ok(())
+    }
+
+    /// A verdict that somebody has to do something about is logged once, not at each resync.
+    fn note_verdict(&self, considered: &Considered) {
+        let Considered { id, name, verdict, warnings, .. } = considered;
+        let before = self.status.considered_one(id);
+        if verdict.is_misconfigured() && before.as_ref().is_none_or(|before| before.verdict != *verdict) {
+            warn!(replica = %name, cause = %verdict, "Container left out");
+        }
+        if before.is_none_or(|before| before.warnings != *warnings) && *verdict != Verdict::OneOff {
+            warnings.iter().for_each(|warning| warn!(replica = %name, cause = %warning, "Label ignored"));
+        }
+    }
+
+    fn note_success(&mut self) {
+        self.backoff = Backoff::default();
+        self.told = None;
+        if !self.status.is_connected() {
+            info!("Docker connected");
+            self.status.set_connected(true);
+        }
+    }
+
+    fn note_failure(&mut self, error: &DockerError) {
+        self.status.set_connected(false);
+        self.status.reconnects.fetch_add(1, Ordering::Relaxed);
+        self.count(error);
+        let text = error.to_string();
+        if self.told.as_ref() == Some(&text) {
+            debug!(%error, "Docker still not connected");
+        } else {
+            warn!(%error, "Docker not connected: going on with what is known, and trying again");
+            self.told = Some(text);
+        }
+    }
+
+    fn note_failed_inspect(&mut self, id: &ReplicaId, error: &DockerError) {
+        warn!(replica = %id, %error, "Container could not be inspected");
+        self.count(error);
+        self.tracker.on_inspect_failed(id);
+    }
+
+    fn count(&self, error: &DockerError) {
+        if matches!(error, DockerError::Undecodable(_)) {
+            self.status.decode_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::ProbeSpec;
+
+    fn settings(host: String) -> DockerSettings {
+        DockerSettings {
+            host,
+            service: "gateway".into(),
+            project: None,
+            network: None,
+            port: None,
+            probe: ProbeSpec::default(),
+            drain_timeout: None,
+            resync_interval: Duration::from_secs(30),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_socket_is_tried_again_until_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = format!("unix://{}/docker.sock", dir.path().display());
+        let (status, (changes, mut receiver)) = (Arc::<DiscoveryStatus>::default(), mpsc::channel(1));
+        let stop = CancellationToken::new();
+        let watcher = Watcher::new(settings(host), Arc::clone(&status), changes);
+        let running = tokio::spawn(watcher.run(stop.clone()));
+        while status.reconnects.load(Ordering::Relaxed) < 10 {
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert!(!status.is_connected());
+        stop.cancel();
+        running.await.unwrap();
+        assert!(receiver.recv().await.is_none(), "losing Docker is no change");
+    }
+}

@@ -1,0 +1,108 @@
+//! Sockets to listen on: one per worker, all on one address, among which the kernel spreads the connections.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::ProxyError;
+
+/// Connections that the kernel holds for us per listener; it caps this at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A socket that listens for clients.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on `addr` with one socket per thread. With port 0 the first gets a free one and the others share it.
+    /// An address that any other process listens on is an error, also if that process would let us share it: half of
+    /// its requests would come to us.
+    pub fn bind(addr: SocketAddr, threads: usize) -> Result<Vec<Self>, ProxyError> {
+        let bind = |addr, is_shared| bind_one(addr, is_shared).map_err(|source| explain(addr, source));
+        if addr.port() != 0 {
+            drop(bind(addr, false)?);
+        }
+        let first = bind(addr, true)?;
+        let addr = first.addr;
+        let others = (1..threads).map(|_| bind(addr, true));
+        std::iter::once(Ok(first)).chain(others).collect()
+    }
+
+    /// The address that it listens on, with the port that it really got.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(super) fn into_std(self) -> TcpListener {
+        self.socket
+    }
+}
+
+fn explain(addr: SocketAddr, source: io::Error) -> ProxyError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => ProxyError::AddressTaken { addr },
+        _ => ProxyError::Listen { addr, source },
+    }
+}
+
+fn bind_one(addr: SocketAddr, is_shared: bool) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier process may linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_shared)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&addr.into())?;
+    if is_shared {
+        socket.listen(BACKLOG)?;
+    }
+    socket.set_nonblocking(true)?;
+    let socket = TcpListener::from(socket);
+    let addr = socket.local_addr()?;
+    Ok(Listener { socket, addr })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::net::TcpStream;
+
+    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn port_0_gives_all_listeners_one_free_port() {
+        let listeners = Listener::bind(ANY, 3).unwrap();
+        let addrs: HashSet<_> = listeners.iter().map(Listener::local_addr).collect();
+        assert_eq!((listeners.len(), addrs.len()), (3, 1));
+        let addr = listeners[0].local_addr();
+        assert_ne!(addr.port(), 0);
+        TcpStream::connect(addr).unwrap();
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error_that_names_it_also_if_its_owner_would_share_it() {
+        let plain = TcpListener::bind(ANY).unwrap();
+        let shared = Listener::bind(ANY, 2).unwrap();
+        for addr in [plain.local_addr().unwrap(), shared[0].local_addr()] {
+            let error = Listener::bind(addr, 1).unwrap_err();
+            assert!(matches!(error, ProxyError::AddressTaken { addr: a } if a == addr), "{error}");
+            assert!(error.to_string().contains(&addr.to_string()), "{error}");
+        }
+        let addr = shared[0].local_addr();
+        drop(shared);
+        assert_eq!(Listener::bind(addr, 2).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_says_why() {
+        let error = Listener::bind("192.0.2.1:80".parse().unwrap(), 1).unwrap_err();
+        assert!(matches!(error, ProxyError::Listen { .. }), "{error}");
+        assert!(error.to_string().contains("192.0.2.1:80"), "{error}");
+    }
+}

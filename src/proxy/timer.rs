@@ -1,0 +1,76 @@
+//! A timer for "nothing happened for so long", cheap to restart on every byte.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Tells when a wait has lasted too long. Progress only clears a field; the runtime's timer is touched when the wait
+/// really is long.
+#[derive(Debug, Default)]
+pub(super) struct IdleTimer {
+    waiting_since: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl IdleTimer {
+    /// Something happened: the next wait starts anew.
+    pub(super) fn progress(&mut self) {
+        self.waiting_since = None;
+    }
+
+    /// Ready once the present wait has lasted for `limit`. The wait starts with the first call after progress.
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let Some(deadline) = since.checked_add(limit) else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // A sleep from an earlier wait may end before our deadline and is then set again below; never after it.
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::time::{advance, timeout};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    async fn wait(timer: &mut IdleTimer, limit: Duration) -> Duration {
+        let start = Instant::now();
+        poll_fn(|cx| timer.poll_expired(cx, limit)).await;
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_after_its_limit_counted_from_the_last_progress() {
+        let mut timer = IdleTimer::default();
+        assert_eq!(wait(&mut timer, LIMIT).await, LIMIT);
+        timer.progress();
+        assert!(timeout(LIMIT * 9 / 10, wait(&mut timer, LIMIT)).await.is_err());
+        timer.progress();
+        advance(LIMIT / 2).await;
+        assert_eq!(wait(&mut timer, LIMIT).await, LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_limit_counts_at_once_and_an_endless_one_never_ends() {
+        let mut timer = IdleTimer::default();
+        assert!(timeout(LIMIT / 10, wait(&mut timer, LIMIT)).await.is_err());
+        timer.progress();
+        assert_eq!(wait(&mut timer, LIMIT / 5).await, LIMIT / 5);
+        timer.progress();
+        assert!(timeout(LIMIT * 1000, wait(&mut timer, Duration::MAX)).await.is_err());
+    }
+}
