@@ -16,7 +16,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -115,10 +115,10 @@ pub struct App {
     /// Ends accepting, and every connection once it is idle.
     stop_accepting: CancellationToken,
     /// Ends the connections that are left.
-    abort: CancellationToken,
+    abort: DropGuard,
     workers: Vec<JoinHandle<()>>,
     /// Ends discovery, probes and the admin room.
-    stop_control: CancellationToken,
+    stop_control: DropGuard,
     control: JoinHandle<()>,
 }
 
@@ -129,33 +129,34 @@ impl App {
     /// # Errors
     /// When a port cannot be bound or the system refuses a thread; nothing is left running then.
     pub fn start(settings: Settings) -> Result<Self, Error> {
-        let listeners = Listener::bind(settings.proxy.listen, settings.proxy.threads)?;
+        let listeners = Listener::bind(settings.proxy.listen, settings.proxy.threads.get())?;
+        let proxy_addr = listeners.first().map_or(settings.proxy.listen, Listener::local_addr);
         let control_runtime = single_threaded_runtime()?;
         let admin_listener = {
             let _guard = control_runtime.enter();
             admin::bind(settings.admin_listen)?
         };
         let admin_addr = admin_listener.local_addr().map_err(Error::system("read the admin port"))?;
-        let proxy_addr = listeners.local_addr();
 
         let (registry, writer) = Registry::new();
         let metrics = Arc::new(ProxyMetrics::default());
         let status = settings.docker.as_ref().map(|_| Arc::new(DiscoveryStatus::default()));
         let readiness = Arc::new(Readiness::default());
-        let (stop_accepting, abort) = (CancellationToken::new(), CancellationToken::new());
-        let stop_control = CancellationToken::new();
+        let stop_accepting = CancellationToken::new();
+        // Dropped on every early return, and with the app: no thread outlives it.
+        let abort = CancellationToken::new().drop_guard();
+        let stop_control = CancellationToken::new().drop_guard();
 
         let context = Arc::new(Context {
             registry: registry.clone(),
             settings: settings.proxy.clone(),
             metrics: Arc::clone(&metrics),
             stop_accepting: stop_accepting.clone(),
-            abort: abort.clone(),
+            abort: abort.token().clone(),
         });
         let mut workers = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            let worker = Worker::spawn(index, listener, Arc::clone(&context)).map_err(Error::system("start a worker"))?;
-            workers.push(worker);
+            workers.push(Worker::spawn(index, listener, Arc::clone(&context))?);
         }
         readiness.set_listening();
 
@@ -175,7 +176,7 @@ impl App {
                 version: env!("CARGO_PKG_VERSION"),
                 started: SystemTime::now(),
             },
-            stop: stop_control.clone(),
+            stop: stop_control.token().clone(),
         };
         let control = std::thread::Builder::new()
             .name("evenkeel-control".into())
@@ -207,10 +208,10 @@ impl App {
         let mut workers_ended = tokio::task::spawn_blocking(move || join_all(self.workers));
         if timeout(self.settings.timeout, &mut workers_ended).await.is_err() {
             warn!(cause = ?self.settings.timeout, "Shutdown timeout passed: cutting the requests that are left");
-            self.abort.cancel();
+            drop(self.abort);
             let _ = workers_ended.await;
         }
-        self.stop_control.cancel();
+        drop(self.stop_control);
         let _ = tokio::task::spawn_blocking(move || join_all(vec![self.control])).await;
     }
 }

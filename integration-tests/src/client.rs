@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 /// How long any one step may take.
@@ -45,7 +46,8 @@ impl Response {
 /// One connection, kept alive between requests.
 #[derive(Debug)]
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
 }
 
 impl Client {
@@ -56,7 +58,8 @@ impl Client {
     pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let stream = in_time(TcpStream::connect(addr)).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        let (reader, writer) = stream.into_split();
+        Ok(Self { reader: BufReader::new(reader), writer })
     }
 
     /// Sends a `GET` with a Host and nothing else, and reads the answer.
@@ -89,12 +92,11 @@ impl Client {
             let _ = write!(head, "Content-Length: {}\r\n", body.len());
         }
         head.push_str("\r\n");
-        self.send(&[head.as_bytes(), body].concat()).await?;
-        let mut response = self.read_head().await?;
-        if method != "HEAD" {
-            self.read_body(&mut response).await?;
-        }
-        Ok(response)
+        let request = [head.as_bytes(), body].concat();
+        let Self { reader, writer } = self;
+        // Both at once: an answer may come, and must be read, before the request has been sent whole.
+        let (sent, answer) = tokio::join!(in_time(writer.write_all(&request)), read_answer(reader, method == "HEAD"));
+        answer.map_err(|error| sent.err().unwrap_or(error))
     }
 
     /// Sends any bytes.
@@ -102,7 +104,7 @@ impl Client {
     /// # Errors
     /// Those of the connection.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        in_time(self.stream.get_mut().write_all(bytes)).await
+        in_time(self.writer.write_all(bytes)).await
     }
 
     /// Says that no more will be sent.
@@ -110,7 +112,7 @@ impl Client {
     /// # Errors
     /// Those of the connection.
     pub async fn finish_sending(&mut self) -> io::Result<()> {
-        in_time(self.stream.get_mut().shutdown()).await
+        in_time(self.writer.shutdown()).await
     }
 
     /// Reads an answer, body and all.
@@ -118,9 +120,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn read_response(&mut self) -> io::Result<Response> {
-        let mut response = self.read_head().await?;
-        self.read_body(&mut response).await?;
-        Ok(response)
+        read_answer(&mut self.reader, false).await
     }
 
     /// Reads an answer's head and leaves the body on the connection.
@@ -128,39 +128,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn read_head(&mut self) -> io::Result<Response> {
-        let status_line = self.read_line().await?;
-        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.ok_or_else(|| invalid(format!("status line {status_line:?}")))?;
-        let mut headers = Vec::new();
-        loop {
-            let line = self.read_line().await?;
-            if line.is_empty() {
-                return Ok(Response { status, headers, body: Vec::new() });
-            }
-            let (name, value) = line.split_once(':').ok_or_else(|| invalid(format!("header line {line:?}")))?;
-            headers.push((name.to_owned(), value.trim().to_owned()));
-        }
-    }
-
-    /// Reads the body that belongs to a head, as its fields frame it.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub async fn read_body(&mut self, response: &mut Response) -> io::Result<()> {
-        if matches!(response.status, 100..=199 | 204 | 304) {
-            return Ok(());
-        }
-        if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-            while let Some(chunk) = self.read_chunk().await? {
-                response.body.extend(chunk);
-            }
-        } else if let Some(length) = response.header("content-length") {
-            let length = length.parse().map_err(|_| invalid(format!("content-length {length:?}")))?;
-            response.body = self.read_exactly(length).await?;
-        } else {
-            response.body = self.read_to_end().await?;
-        }
-        Ok(())
+        read_head(&mut self.reader).await
     }
 
     /// Reads one chunk of a chunked body; `None` after the last.
@@ -168,18 +136,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn read_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let line = self.read_line().await?;
-        let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16);
-        let size = size.map_err(|_| invalid(format!("chunk size {line:?}")))?;
-        if size == 0 {
-            while !self.read_line().await?.is_empty() {}
-            return Ok(None);
-        }
-        let chunk = self.read_exactly(size).await?;
-        match self.read_line().await?.as_str() {
-            "" => Ok(Some(chunk)),
-            more => Err(invalid(format!("{more:?} after a chunk"))),
-        }
+        read_chunk(&mut self.reader).await
     }
 
     /// Reads so many bytes.
@@ -187,9 +144,7 @@ impl Client {
     /// # Errors
     /// Those of the connection, `TimedOut`, `UnexpectedEof`.
     pub async fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        in_time(self.stream.read_exact(&mut bytes)).await?;
-        Ok(bytes)
+        read_exactly(&mut self.reader, length).await
     }
 
     /// Reads until the other side closes.
@@ -197,18 +152,78 @@ impl Client {
     /// # Errors
     /// Those of the connection, a reset among them, and `TimedOut`.
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        in_time(self.stream.read_to_end(&mut bytes)).await?;
-        Ok(bytes)
+        read_to_end(&mut self.reader).await
     }
+}
 
-    async fn read_line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        in_time(self.stream.read_line(&mut line)).await?;
-        match line.strip_suffix("\r\n") {
-            Some(line) => Ok(line.to_owned()),
-            None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("closed after {line:?}"))),
+type Reader = BufReader<OwnedReadHalf>;
+
+async fn read_answer(reader: &mut Reader, is_head: bool) -> io::Result<Response> {
+    let mut response = read_head(reader).await?;
+    if is_head || matches!(response.status, 100..=199 | 204 | 304) {
+        return Ok(response);
+    }
+    if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        while let Some(chunk) = read_chunk(reader).await? {
+            response.body.extend(chunk);
         }
+    } else if let Some(length) = response.header("content-length") {
+        let length = length.parse().map_err(|_| invalid(format!("content-length {length:?}")))?;
+        response.body = read_exactly(reader, length).await?;
+    } else {
+        response.body = read_to_end(reader).await?;
+    }
+    Ok(response)
+}
+
+async fn read_head(reader: &mut Reader) -> io::Result<Response> {
+    let status_line = read_line(reader).await?;
+    let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| invalid(format!("status line {status_line:?}")))?;
+    let mut headers = Vec::new();
+    loop {
+        let line = read_line(reader).await?;
+        if line.is_empty() {
+            return Ok(Response { status, headers, body: Vec::new() });
+        }
+        let (name, value) = line.split_once(':').ok_or_else(|| invalid(format!("header line {line:?}")))?;
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+}
+
+async fn read_chunk(reader: &mut Reader) -> io::Result<Option<Vec<u8>>> {
+    let line = read_line(reader).await?;
+    let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16);
+    let size = size.map_err(|_| invalid(format!("chunk size {line:?}")))?;
+    if size == 0 {
+        while !read_line(reader).await?.is_empty() {}
+        return Ok(None);
+    }
+    let chunk = read_exactly(reader, size).await?;
+    match read_line(reader).await?.as_str() {
+        "" => Ok(Some(chunk)),
+        more => Err(invalid(format!("{more:?} after a chunk"))),
+    }
+}
+
+async fn read_exactly(reader: &mut Reader, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    in_time(reader.read_exact(&mut bytes)).await?;
+    Ok(bytes)
+}
+
+async fn read_to_end(reader: &mut Reader) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    in_time(reader.read_to_end(&mut bytes)).await?;
+    Ok(bytes)
+}
+
+async fn read_line(reader: &mut Reader) -> io::Result<String> {
+    let mut line = String::new();
+    in_time(reader.read_line(&mut line)).await?;
+    match line.strip_suffix("\r\n") {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("closed after {line:?}"))),
     }
 }
 

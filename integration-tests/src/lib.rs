@@ -1,9 +1,24 @@
 //! The test harness of evenkeel: everything a test needs in place of Docker and of real containers.
 //!
+//! - [`fake_engine`]: a Docker engine on a unix socket that can stall, drop, duplicate, reorder and die.
+//! - [`test_replica`]: an HTTP replica on a loopback address of its own.
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
 //! - [`eventually()`]: waits for a condition with a deadline and without sleeps of its own.
+//!
+//! It must not depend on the `evenkeel` crate, whose unit tests use it.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code: a harness that cannot do its work must fail the test that called it"
+)]
 
 pub mod client;
 mod eventually;
+pub mod fake_engine;
+mod query;
+pub mod test_replica;
 
 pub use eventually::{eventually, eventually_some};
+pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine};
+pub use test_replica::TestReplica;

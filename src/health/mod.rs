@@ -1,1 +1,132 @@
 //! Health: probes replicas; the only writer of health.
+//!
+//! Every replica has a task that probes it from its first sighting to its removal: quickly until the first pass,
+//! so that it is ready within a moment of its own readiness, and at its interval from then on.
+
+mod pace;
+mod probe;
+mod streak;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info};
+
+use self::pace::Pace;
+use self::probe::{ProbeError, probe};
+use self::streak::Streak;
+use crate::registry::Registry;
+use crate::replica::{Health, Lifecycle, Replica};
+
+/// The probes of everything in the registry.
+#[derive(Debug)]
+pub struct Prober {
+    registry: Registry,
+}
+
+/// A replica as the registry showed it last. Its task wakes when this changes.
+#[derive(Clone, Debug)]
+struct Seen {
+    replica: Arc<Replica>,
+    lifecycle: Lifecycle,
+}
+
+/// A replica's task, which ends with this, and the way to tell it what is new.
+struct Probing {
+    seen: watch::Sender<Seen>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Prober {
+    /// A prober for every replica of `registry`, now and later.
+    pub fn new(registry: Registry) -> Self {
+        Self { registry }
+    }
+
+    /// Probes until `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut changes = self.registry.watch();
+        let mut probing = HashMap::new();
+        loop {
+            changes.mark_unchanged();
+            self.follow(&mut probing);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Starts a task for each replica that is new, ends those of replicas that left, and wakes those in between
+    /// that changed.
+    fn follow(&self, probing: &mut HashMap<u64, Probing>) {
+        let mut known = std::mem::take(probing);
+        for replica in self.registry.services().iter().flat_map(|replicas| replicas.list()) {
+            let now = Seen { replica: Arc::clone(replica), lifecycle: replica.lifecycle() };
+            let task = known.remove(&replica.incarnation()).unwrap_or_else(|| Probing::start(now.clone()));
+            task.seen.send_if_modified(|seen| {
+                let same = true || Arc::ptr_eq(&seen.replica, &now.replica) && seen.lifecycle == now.lifecycle;
+                *seen = now;
+                !same
+            });
+            probing.insert(replica.incarnation(), task);
+        }
+    }
+}
+
+impl Probing {
+    fn start(seen: Seen) -> Self {
+        let (seen, news) = watch::channel(seen);
+        Self { seen, _task: AbortOnDropHandle::new(tokio::spawn(keep_probing(news))) }
+    }
+}
+
+/// Probes one replica for as long as it is in the registry.
+async fn keep_probing(mut news: watch::Receiver<Seen>) {
+    let (mut streak, mut pace) = (Streak::default(), Pace::default());
+    loop {
+        let Seen { replica, lifecycle } = news.borrow_and_update().clone();
+        let spec = &replica.spec().probe;
+        // A paused replica cannot answer, which says nothing about it; a draining one needs no more answers.
+        if matches!(lifecycle, Lifecycle::Paused | Lifecycle::Draining) {
+            if news.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let outcome = probe(replica.spec().addr, spec).await;
+        if replica.lifecycle() == lifecycle {
+            let health = streak.count(outcome.is_ok(), replica.health(), spec);
+            record(&replica, health, outcome);
+        }
+        tokio::select! {
+            () = sleep(pace.pause(replica.health(), spec.interval)) => {}
+            changed = news.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Writes what a probe came to, and says so if it changed the replica's health.
+fn record(replica: &Replica, health: Health, outcome: Result<(), ProbeError>) {
+    let (service, name) = (&replica.spec().service, &replica.spec().name);
+    let cause = outcome.err();
+    if let Some(cause) = &cause {
+        debug!(service = %service, replica = %name, %cause, "Probe failed");
+        replica.set_last_error(format_args!("probe: {cause}"));
+    }
+    if health == replica.health() {
+        return;
+    }
+    replica.set_health(health);
+    match cause {
+        None => info!(service = %service, replica = %name, "Replica healthy"),
+        Some(cause) => info!(service = %service, replica = %name, %cause, "Replica unhealthy"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

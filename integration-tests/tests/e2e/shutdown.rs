@@ -1,0 +1,86 @@
+//! The order in which evenkeel stops.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use integration_tests::client::{self, Client};
+use integration_tests::eventually;
+
+use crate::support::{PATIENCE, Sidecar};
+
+#[tokio::test]
+async fn ready_after_the_first_sync_whether_or_not_there_are_replicas() {
+    let sidecar = Sidecar::start();
+    eventually(PATIENCE, "ready", async || {
+        client::get(sidecar.admin(), "/readyz").await.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    assert_eq!(client::get(sidecar.admin(), "/healthz").await.expect("an answer").status, 200);
+    assert_eq!(sidecar.api("replicas").await.len(), 0);
+    sidecar.shutdown().await;
+}
+
+#[tokio::test]
+async fn not_ready_while_the_engine_has_never_answered() {
+    let sidecar = Sidecar::start_with(|settings| {
+        crate::support::docker(settings).host = "unix:///nowhere/docker.sock".to_owned();
+    });
+    assert_eq!(client::get(sidecar.admin(), "/readyz").await.expect("an answer").status, 503);
+    assert_eq!(sidecar.get("/").await.status, 503);
+    sidecar.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_finishes_and_new_connections_are_refused() {
+    let (sidecar, gateways) = Sidecar::with_replicas(1, |_| {}).await;
+    let proxy = sidecar.proxy();
+    let mut idle = sidecar.client().await;
+    assert_eq!(idle.get("/").await.expect("an answer").status, 200);
+    gateways[0].replica.hold();
+    let in_flight = tokio::spawn(async move { Client::connect(proxy).await?.get("/").await });
+    eventually(PATIENCE, "the request arrives", async || gateways[0].replica.requests() == 2).await;
+
+    let (_engine, app) = sidecar.into_parts();
+    let shutdown = tokio::spawn(app.shutdown());
+    eventually(PATIENCE, "new connections are refused", async || {
+        Client::connect(proxy).await.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    })
+    .await;
+    assert_eq!(idle.read_to_end().await.expect("idle connections are closed"), b"");
+    assert!(!shutdown.is_finished());
+
+    gateways[0].replica.release();
+    let answer = in_flight.await.expect("no panic").expect("a whole answer");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "gateway-1"));
+    tokio::time::timeout(PATIENCE, shutdown).await.expect("in time").expect("no panic");
+}
+
+#[tokio::test]
+async fn a_lame_duck_is_not_ready_and_still_serves() {
+    let lame_duck = Duration::from_secs(2);
+    let (sidecar, _gateways) = Sidecar::with_replicas(1, |settings| settings.shutdown.lame_duck = lame_duck).await;
+    let (proxy, admin) = (sidecar.proxy(), sidecar.admin());
+    let (_engine, app) = sidecar.into_parts();
+    let shutdown = tokio::spawn(app.shutdown());
+    eventually(PATIENCE, "not ready", async || {
+        client::get(admin, "/readyz").await.is_ok_and(|answer| answer.status == 503)
+    })
+    .await;
+    assert_eq!(client::get(proxy, "/").await.expect("an answer").status, 200);
+    assert!(!shutdown.is_finished());
+    tokio::time::timeout(PATIENCE, shutdown).await.expect("in time").expect("no panic");
+    assert!(client::get(proxy, "/").await.is_err());
+}
+
+#[tokio::test]
+async fn what_takes_longer_than_the_timeout_is_cut() {
+    let (sidecar, gateways) =
+        Sidecar::with_replicas(1, |settings| settings.shutdown.timeout = Duration::from_millis(200)).await;
+    let proxy = sidecar.proxy();
+    gateways[0].replica.hold();
+    let in_flight = tokio::spawn(async move { client::get(proxy, "/").await });
+    eventually(PATIENCE, "the request arrives", async || gateways[0].replica.requests() == 1).await;
+    tokio::time::timeout(PATIENCE, sidecar.shutdown()).await.expect("in time");
+    let answer = in_flight.await.expect("no panic");
+    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status >= 500));
+}

@@ -1,0 +1,70 @@
+//! The pace: how long to wait between two probes of a replica.
+
+use std::time::Duration;
+
+use crate::replica::Health;
+
+/// The pause after the first failed probe of a replica that was never healthy; each next one is half as long again.
+const FIRST: Duration = Duration::from_millis(25);
+
+/// The longest such pause.
+const LONGEST: Duration = Duration::from_millis(250);
+
+/// The shortest pause of all: an interval of zero must not keep the thread busy.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The pauses of one replica.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    retry: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { retry: FIRST }
+    }
+}
+
+impl Pace {
+    /// The pause before the next probe: short but growing until the first pass, and from then on the interval,
+    /// give or take a tenth so that the probes of many replicas spread out.
+    pub(super) fn pause(&mut self, health: Health, interval: Duration) -> Duration {
+        let pause = if health == Health::Unknown {
+            let retry = self.retry;
+            self.retry = retry.mul_f64(1.5).min(LONGEST);
+            retry.min(interval)
+        } else {
+            let tenth = interval / 10;
+            (interval - tenth).saturating_add((tenth * 2).mul_f64(fastrand::f64()))
+        };
+        pause.max(SHORTEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_slow_down_but_never_below_the_interval() {
+        let pauses = |interval| {
+            let mut pace = Pace::default();
+            (0..8).map(|_| pace.pause(Health::Unknown, Duration::from_millis(interval)).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(2_000), [25, 37, 56, 84, 126, 189, 250, 250]);
+        assert_eq!(pauses(50), [25, 37, 50, 50, 50, 50, 50, 50]);
+        assert_eq!(pauses(0), [1; 8]);
+    }
+
+    #[test]
+    fn the_interval_varies_by_a_tenth() {
+        for health in [Health::Healthy, Health::Unhealthy] {
+            let mut pace = Pace::default();
+            let pauses: Vec<_> = (0..1_000).map(|_| pace.pause(health, Duration::from_secs(2))).collect();
+            assert!(pace.pause(health, Duration::MAX) > Duration::MAX / 2);
+            let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+            assert!((1_800..1_820).contains(&least.as_millis()), "{least:?}");
+            assert!((2_180..=2_200).contains(&most.as_millis()), "{most:?}");
+        }
+    }
+}
