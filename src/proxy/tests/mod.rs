@@ -5,5 +5,5 @@ mod lifecycle;
 mod requests;
 mod retries;
 mod streaming;
-mod support;
+pub(super) mod support;
 mod upgrades;

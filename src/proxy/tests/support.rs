@@ -16,8 +16,8 @@ use crate::registry::{Registry, RegistryWriter};
 use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
 use crate::service::Policy;
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
-pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(in crate::proxy) const DEADLINE: Duration = Duration::from_secs(10);
+pub(in crate::proxy) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 pub(super) const GET: &str = "GET / HTTP/1.1\r\nhost: gateway\r\n\r\n";
 
 pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -220,6 +220,39 @@ pub(super) fn refusing() -> (socket2::Socket, SocketAddr) {
     (socket, addr)
 }
 
+/// Limits that no test reaches unless it changes them.
+pub(in crate::proxy) fn settings() -> ProxySettings {
+    ProxySettings {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        threads: NonZeroUsize::MIN,
+        service: "gateway".into(),
+        policy: Policy::RoundRobin,
+        connect_timeout: DEADLINE,
+        response_timeout: DEADLINE,
+        head_timeout: DEADLINE,
+        keep_alive_timeout: DEADLINE,
+        idle_timeout: DEADLINE,
+        retries: 2,
+        trusted_proxies: Vec::new(),
+    }
+}
+
+pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> ReplicaSpec {
+    ReplicaSpec {
+        id: format!("{service}-{number}").into(),
+        service: service.into(),
+        name: format!("{service}-{number}"),
+        project: None,
+        number: Some(number),
+        image: None,
+        network: None,
+        addr,
+        weight: 1,
+        probe: ProbeSpec::default(),
+        drain_timeout: None,
+    }
+}
+
 pub(super) struct Proxy {
     pub(super) addr: SocketAddr,
     pub(super) context: Arc<Context>,
@@ -235,20 +268,7 @@ impl Proxy {
     }
 
     pub(super) fn with(replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut settings = ProxySettings {
-            listen,
-            threads: NonZeroUsize::MIN,
-            service: "gateway".into(),
-            policy: Policy::RoundRobin,
-            connect_timeout: DEADLINE,
-            response_timeout: DEADLINE,
-            head_timeout: DEADLINE,
-            keep_alive_timeout: DEADLINE,
-            idle_timeout: DEADLINE,
-            retries: 2,
-            trusted_proxies: Vec::new(),
-        };
+        let mut settings = settings();
         change(&mut settings);
         let (registry, writer) = Registry::new();
         let context = Arc::new(Context {
@@ -258,7 +278,7 @@ impl Proxy {
             stop_accepting: Default::default(),
             abort: Default::default(),
         });
-        let listeners = Listener::bind(listen, context.settings.threads.get()).unwrap();
+        let listeners = Listener::bind(context.settings.listen, context.settings.threads.get()).unwrap();
         let addr = listeners[0].local_addr();
         let spawn = |(index, listener)| Worker::spawn(index, listener, Arc::clone(&context)).unwrap();
         let threads = listeners.into_iter().enumerate().map(spawn).collect();
@@ -270,20 +290,7 @@ impl Proxy {
     }
 
     pub(super) fn add(&mut self, service: &str, number: u32, addr: SocketAddr) {
-        let spec = ReplicaSpec {
-            id: format!("{service}-{number}").into(),
-            service: service.into(),
-            name: format!("{service}-{number}"),
-            project: None,
-            number: Some(number),
-            image: None,
-            network: None,
-            addr,
-            weight: 1,
-            probe: ProbeSpec::default(),
-            drain_timeout: None,
-        };
-        let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
+        let replica = Box::new(Sighting { spec: spec(service, number, addr), lifecycle: Lifecycle::Running });
         self.writer.apply(Change::Upsert { provider: Provider::Static, replica });
         self.replica(service, number).set_health(Health::Healthy);
     }
