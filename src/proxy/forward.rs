@@ -152,6 +152,7 @@ mod tests {
     use crate::replica::Lifecycle;
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use tokio::sync::oneshot;
     use tokio::task::LocalSet;
 
     fn post() -> Request<RequestBody> {
@@ -176,8 +177,9 @@ mod tests {
         let manner = Manner { fresh_only: false, is_replayable: false };
         let forward = || forward(&pool, &settings, &replica, post(), manner);
         let at_listener = || {
-            let listener = listener.try_clone().unwrap();
-            tokio::task::spawn_blocking(move || serve(&listener))
+            let (listener, (served, is_served)) = (listener.try_clone().unwrap(), oneshot::channel());
+            std::thread::spawn(move || served.send(serve(&listener)));
+            is_served
         };
         let exchange = async {
             let first = at_listener();

@@ -1,9 +1,9 @@
 //! The proxy: takes a client's request to a replica and the answer back.
 //!
-//! What decides is pure and knows no socket: [`target`] and [`route`] (where to), [`headers`] and [`forwarded`] (what is
-//! passed on), [`failure`] and [`retry`] (what a failed attempt means), [`respond`] (the one place that turns a cause
-//! into a status). What moves bytes: [`listener`], [`worker`], [`connection`], [`forward`], [`pool`], [`body`],
-//! [`upgrade`]. [`pipeline`] is one request from top to bottom and joins the two: [`prepare`], attempts, [`relay`].
+//! What decides is pure and knows no socket: `target` and `route` (where to), `headers` and `forwarded` (what is passed
+//! on), `failure` and `retry` (what a failed attempt means), `respond` (the one place that turns a cause into a status).
+//! What moves bytes: `listener`, `worker`, `connection`, `stream`, `forward`, `pool`, `body`, `upgrade`. `pipeline` is
+//! one request from top to bottom and joins the two: `prepare`, attempts, `relay`.
 
 mod body;
 mod connection;

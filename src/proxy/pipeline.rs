@@ -56,14 +56,14 @@ async fn attempt_until_answered(
         let lease = match (worker.balancer.pick(&service, &tried), &last) {
             (Ok(lease), _) => lease,
             // Only a kept connection was dead: the replica itself may well take the request.
-            (Err(PickError::NoneReady(_)), Some((_, true))) if !manner.fresh_only => {
+            (Err(PickError::NoneReady { .. }), Some((_, true))) if !manner.fresh_only => {
                 manner.fresh_only = true;
                 tried = Tried::default();
                 continue;
             }
             (Err(_), Some((failure, _))) => return Err(failure.refusal()),
-            (Err(PickError::NoSuchService(_)), None) => return Err(Refusal::NoSuchService),
-            (Err(PickError::NoneReady(_)), None) => return Err(Refusal::NoReplicaReady),
+            (Err(PickError::NoSuchService { .. }), None) => return Err(Refusal::NoSuchService),
+            (Err(PickError::NoneReady { .. }), None) => return Err(Refusal::NoReplicaReady),
         };
         let replica = lease.replica();
         let replay = (is_replayable && retries_left > 0).then(|| copy(&request));

@@ -65,9 +65,19 @@ fn a_connection_that_brings_no_whole_head_in_time_is_closed() {
 fn an_idle_connection_is_closed_by_a_timeout_of_its_own() {
     let replica = FakeReplica::answering(OK);
     let proxy = Proxy::with(&[replica.addr], |s| s.keep_alive_timeout = SHORT);
-    let mut client = proxy.connect();
-    assert_eq!(client.ask(GET).status(), 200);
-    assert!(client.is_closed());
+    for request in [
+        GET,
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi",
+        "TRACE / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+    ] {
+        let mut client = proxy.connect();
+        client.ask(request);
+        let since = Instant::now();
+        assert!(client.is_closed(), "{request}");
+        assert!(since.elapsed() > SHORT / 2, "{request}");
+    }
 }
 
 #[test]
