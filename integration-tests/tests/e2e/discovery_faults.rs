@@ -55,8 +55,9 @@ async fn doubled_events_make_no_doubles() {
 }
 
 #[tokio::test]
-async fn events_out_of_order_end_in_the_truth() {
-    let (sidecar, gateways) = Sidecar::with_replicas(2, |_| {}).await;
+async fn events_out_of_order_end_in_the_truth_by_the_next_resync() {
+    let (sidecar, gateways) =
+        Sidecar::with_replicas(2, |settings| docker(settings).resync_interval = Duration::from_millis(500)).await;
     let engine = &sidecar.engine;
     engine.hold_events();
     engine.restart(&gateways[0].id);
