@@ -165,7 +165,11 @@ impl App {
             writer,
             status: status.clone(),
             docker: settings.docker,
-            statics: settings.statics.into_iter().map(|spec| Sighting { spec, lifecycle: Lifecycle::Running }).collect(),
+            statics: settings
+                .statics
+                .into_iter()
+                .map(|spec| Sighting { spec, lifecycle: Lifecycle::Running })
+                .collect(),
             admin_listener,
             admin: AdminState {
                 registry,

@@ -46,3 +46,6 @@ pub mod registry;
 pub mod replica;
 pub mod service;
 pub mod telemetry;
+
+#[cfg(test)]
+mod walls;

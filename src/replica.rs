@@ -355,3 +355,69 @@ impl Replica {
         &self.state.metrics
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::fixtures::spec;
+
+    const LIFECYCLES: [Lifecycle; 5] =
+        [Lifecycle::Starting, Lifecycle::Running, Lifecycle::Ailing, Lifecycle::Paused, Lifecycle::Draining];
+    const HEALTHS: [Health; 3] = [Health::Unknown, Health::Healthy, Health::Unhealthy];
+
+    #[test]
+    fn lifecycle_and_health_come_to_one_word() {
+        use State::{Draining, Paused, Ready, Starting, Unhealthy};
+        let table = [[Starting; 3], [Starting, Ready, Unhealthy], [Unhealthy; 3], [Paused; 3], [Draining; 3]];
+        let replica = Replica::new(spec("gateway", 1), Lifecycle::Starting);
+        for (lifecycle, row) in LIFECYCLES.into_iter().zip(table) {
+            for (health, state) in HEALTHS.into_iter().zip(row) {
+                replica.set_lifecycle(lifecycle);
+                replica.set_health(health);
+                assert_eq!((replica.lifecycle(), replica.health()), (lifecycle, health));
+                assert_eq!(replica.state(), state, "{lifecycle:?} {health:?}");
+                assert_eq!(replica.is_pickable(), state == Ready);
+            }
+        }
+    }
+
+    #[test]
+    fn weight_zero_takes_nothing() {
+        let replica = Replica::new(ReplicaSpec { weight: 0, ..spec("gateway", 1) }, Lifecycle::Running);
+        replica.set_health(Health::Healthy);
+        assert_eq!((replica.state(), replica.is_pickable()), (State::Ready, false));
+    }
+
+    #[test]
+    fn newer_facts_leave_the_living_part_as_it_is() {
+        let old = Replica::new(spec("gateway", 1), Lifecycle::Running);
+        let new = old.with_spec(ReplicaSpec { weight: 7, ..spec("gateway", 1) });
+        old.set_health(Health::Healthy);
+        old.set_last_error("reset");
+        old.in_flight_cell().fetch_add(1, Ordering::Relaxed);
+        assert_eq!((new.incarnation(), new.health(), new.in_flight()), (old.incarnation(), Health::Healthy, 1));
+        assert_eq!((new.last_error().as_deref(), new.since()), (Some("reset"), old.since()));
+        assert_ne!(Replica::new(spec("gateway", 1), Lifecycle::Running).incarnation(), old.incarnation());
+    }
+
+    #[test]
+    fn since_is_when_the_state_changed() {
+        let replica = Replica::new(spec("gateway", 1), Lifecycle::Starting);
+        let born = replica.since();
+        replica.set_health(Health::Healthy);
+        assert_eq!(replica.since(), born, "healthy or not, it was and is starting");
+        while SystemTime::now() == born {}
+        replica.set_lifecycle(Lifecycle::Running);
+        assert!(replica.since() > born);
+    }
+
+    #[test]
+    fn only_container_ids_are_cut() {
+        let id = "0123456789ab".repeat(6)[..64].to_owned();
+        assert_eq!(ReplicaId::from(&id).to_string(), "0123456789ab");
+        assert_eq!(ReplicaId::from(&id).as_str(), id);
+        for other in ["", "gateway@10.1.1.1:3001", &"é".repeat(32), &"z".repeat(64)] {
+            assert_eq!(ReplicaId::from(other).short(), other);
+        }
+    }
+}

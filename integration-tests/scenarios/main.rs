@@ -24,4 +24,5 @@ mod restart;
 mod scale_down;
 mod scale_up;
 mod socket_proxy;
+mod stop;
 mod two_networks;

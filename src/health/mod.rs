@@ -69,7 +69,7 @@ impl Prober {
             let now = Seen { replica: Arc::clone(replica), lifecycle: replica.lifecycle() };
             let task = known.remove(&replica.incarnation()).unwrap_or_else(|| Probing::start(now.clone()));
             task.seen.send_if_modified(|seen| {
-                let same = true || Arc::ptr_eq(&seen.replica, &now.replica) && seen.lifecycle == now.lifecycle;
+                let same = Arc::ptr_eq(&seen.replica, &now.replica) && seen.lifecycle == now.lifecycle;
                 *seen = now;
                 !same
             });

@@ -76,16 +76,16 @@ pub(super) struct RequestBody {
 impl RequestBody {
     /// The body a client sends; `limit` is how long it may stand still.
     pub(super) fn new(incoming: Incoming, limit: Duration) -> Self {
-        let incoming = Some(incoming).filter(|body| !body.is_end_stream());
-        let progress =
-            Progress { moved_at: Cell::new(Instant::now()), waits_for_client: Cell::default(), error: Cell::default() };
-        Self { incoming, timer: IdleTimer::default(), limit, progress: Rc::new(progress) }
+        let mut body = Self::empty(limit);
+        body.incoming = Some(incoming).filter(|incoming| !incoming.is_end_stream());
+        body
     }
 
-    /// Another body without a byte, for another attempt.
-    pub(super) fn empty_copy(&self) -> Self {
-        let (limit, progress) = (self.limit, Rc::clone(&self.progress));
-        Self { incoming: None, timer: IdleTimer::default(), limit, progress }
+    /// A body without a byte.
+    pub(super) fn empty(limit: Duration) -> Self {
+        let progress =
+            Progress { moved_at: Cell::new(Instant::now()), waits_for_client: Cell::default(), error: Cell::default() };
+        Self { incoming: None, timer: IdleTimer::default(), limit, progress: Rc::new(progress) }
     }
 
     /// How it fares; also once the body itself is with hyper.
@@ -154,7 +154,6 @@ pub(super) struct AnswerBody {
     incoming: Incoming,
     timer: IdleTimer,
     limit: Duration,
-    has_ended: bool,
     held: Held,
     connection: Option<Connection>,
     pool: Rc<Pool>,
@@ -164,7 +163,7 @@ impl AnswerBody {
     /// The body that `connection` reads; `limit` is how long it may stand still.
     pub(super) fn new(incoming: Incoming, limit: Duration, held: Held, connection: Connection, pool: Rc<Pool>) -> Self {
         let timer = IdleTimer::default();
-        Self { incoming, timer, limit, has_ended: false, held, connection: Some(connection), pool }
+        Self { incoming, timer, limit, held, connection: Some(connection), pool }
     }
 }
 
@@ -178,18 +177,13 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let Self { incoming, timer, limit, .. } = &mut *self;
         let outcome = poll_frame(incoming, timer, *limit, cx);
-        match &outcome {
-            Poll::Ready(None) => self.has_ended = true,
-            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => self.has_ended = true,
-            Poll::Ready(Some(Err(error))) => {
-                let replica = self.held.lease.replica();
-                replica.set_last_error(error);
-                replica.metrics().record_failure(match error {
-                    BodyError::Broken => AttemptFailure::Reset,
-                    BodyError::Stalled => AttemptFailure::Timeout,
-                });
-            }
-            _ => {}
+        if let Poll::Ready(Some(Err(error))) = &outcome {
+            let replica = self.held.lease.replica();
+            replica.set_last_error(error);
+            replica.metrics().record_failure(match error {
+                BodyError::Broken => AttemptFailure::Reset,
+                BodyError::Stalled => AttemptFailure::Timeout,
+            });
         }
         outcome
     }
@@ -205,9 +199,8 @@ impl Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && (self.has_ended || self.incoming.is_end_stream())
-        {
+        // Also if the answer has not ended: hyper lets nobody have a connection that is in the middle of something.
+        if let Some(connection) = self.connection.take() {
             self.pool.give_back(self.held.lease.replica(), connection);
         }
     }

@@ -144,3 +144,53 @@ fn what_failed(error: &hyper::Error, progress: &Progress, answer_began: bool) ->
         Failure::Closed { answer_began, detail: io.map_or_else(|| error.to_string(), io::Error::to_string) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::tests::support::{DEADLINE, OK, settings, spec};
+    use crate::replica::Lifecycle;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use tokio::task::LocalSet;
+
+    fn post() -> Request<RequestBody> {
+        let request = Request::post("/").header("host", "a");
+        request.body(RequestBody::empty(DEADLINE)).unwrap()
+    }
+
+    /// Accepts a connection, reads what is there and answers.
+    fn serve(listener: &TcpListener) -> std::net::TcpStream {
+        let mut stream = listener.accept().unwrap().0;
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        stream.write_all(OK.as_bytes()).unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_close_that_the_runtime_has_not_seen_yet_costs_no_request_that_cannot_be_replayed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let replica = Replica::new(spec("gateway", 1, listener.local_addr().unwrap()), Lifecycle::Running);
+        let (pool, settings) = (Rc::new(Pool::default()), settings());
+        let manner = Manner { fresh_only: false, is_replayable: false };
+        let forward = || forward(&pool, &settings, &replica, post(), manner);
+        let at_listener = || {
+            let listener = listener.try_clone().unwrap();
+            tokio::task::spawn_blocking(move || serve(&listener))
+        };
+        let exchange = async {
+            let first = at_listener();
+            let (answer, connection) = forward().await.unwrap();
+            drop(answer);
+            pool.give_back(&replica, connection);
+            let first = first.await.unwrap();
+            let second = at_listener();
+            // Nothing is awaited between the close and the next request.
+            drop(first);
+            assert_eq!(forward().await.unwrap().0.status(), 200);
+            second.await.unwrap();
+        };
+        LocalSet::new().run_until(timeout(DEADLINE, exchange)).await.unwrap();
+    }
+}

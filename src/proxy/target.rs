@@ -33,7 +33,7 @@ pub(super) fn read(request: &Parts) -> Result<Target, Refusal> {
         }
         (Some("http" | "https"), Some(authority)) if host_part(authority.as_str().as_bytes()).is_some() => {
             let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::BadRequest)?;
-            Ok(Target { host: Some(host), uri: origin_form(uri, &request.method)? })
+            Ok(Target { host: Some(host), uri: origin_form(uri)? })
         }
         _ => Err(Refusal::BadRequest),
     }
@@ -50,11 +50,8 @@ fn host_field(request: &Parts) -> Result<Option<HeaderValue>, Refusal> {
 }
 
 /// An absolute target without its scheme and authority.
-fn origin_form(uri: &Uri, method: &Method) -> Result<Uri, Refusal> {
+fn origin_form(uri: &Uri) -> Result<Uri, Refusal> {
     let rest = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    if rest == "/" && *method == Method::OPTIONS && !uri.to_string().ends_with('/') {
-        return Ok(Uri::from_static("*"));
-    }
     let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     Uri::try_from(rest).map_err(|_| Refusal::BadRequest)
 }
@@ -141,7 +138,6 @@ mod tests {
             ("GET", "http://other:81/x?y", to("other:81", "/x?y")),
             ("GET", "http://other", to("other", "/")),
             ("GET", "http://other?y", to("other", "/?y")),
-            ("OPTIONS", "http://other", to("other", "*")),
             ("OPTIONS", "http://other/", to("other", "/")),
             ("OPTIONS", "*", to("own", "*")),
             ("GET", "*", bad.clone()),

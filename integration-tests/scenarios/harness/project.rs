@@ -29,6 +29,7 @@ pub(crate) struct Project {
 impl Project {
     /// A project for the scenario, with the scenario's own Compose file on top if there is one. Nothing runs yet.
     pub(crate) fn new(scenario: &str, tool: Tool) -> Self {
+        remove_leftovers();
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
         let own = tests.join("scenarios").join(scenario).join("compose.yml");
         let mut files = vec![tests.parent().unwrap().join("compose.yml")];
@@ -110,6 +111,24 @@ impl Project {
     /// Follows the events of its containers, from now on.
     pub(crate) fn events(&self, action: &str) -> Events {
         Events::follow(&self.name, action)
+    }
+}
+
+/// Removes the projects of scenarios that were killed before they could: their process is no more.
+fn remove_leftovers() {
+    let label = "com.docker.compose.project";
+    for (list, remove) in
+        [(["ps", "--all"].as_slice(), ["rm", "--force", "-v"].as_slice()), (&["network", "ls"], &["network", "rm"])]
+    {
+        let format = format!("{{{{.ID}}}} {{{{.Label \"{label}\"}}}}");
+        let filter = format!("label={label}");
+        for line in docker(&[list, &["--filter", &filter, "--format", &format]].concat()).lines() {
+            let Some((id, project)) = line.split_once(' ') else { continue };
+            let pid = project.strip_prefix("evenkeel-").and_then(|rest| rest.rsplit_once('-')?.1.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                docker(&[remove, &[id]].concat());
+            }
+        }
     }
 }
 

@@ -1,0 +1,9 @@
+//! The room end to end: raw clients, real workers, raw replicas, all on loopback.
+
+mod answers;
+mod lifecycle;
+mod requests;
+mod retries;
+mod streaming;
+pub(super) mod support;
+mod upgrades;

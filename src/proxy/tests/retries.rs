@@ -1,0 +1,171 @@
+//! Which requests get another attempt, and what the client is told when none is left.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::support::*;
+use crate::metrics::AttemptFailure;
+
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
+
+#[test]
+fn a_refused_connection_sends_any_request_to_another_replica() {
+    let (_held, dead) = refusing();
+    let alive = FakeReplica::answering(OK);
+    let proxy = Proxy::start(&[dead, alive.addr]);
+    for request in [GET, POST].repeat(10) {
+        let answer = proxy.ask(request);
+        assert_eq!((answer.status(), answer.field("x-served-by").as_deref()), (200, Some("gateway-2")));
+    }
+    assert_eq!(alive.count(), 20);
+    let dead = proxy.replica("gateway", 1);
+    assert!(dead.metrics().errors() > 0);
+    assert!(dead.last_error().unwrap().contains("connect failed"), "{:?}", dead.last_error());
+    assert_eq!(proxy.context.metrics.retries.load(Ordering::Relaxed), dead.metrics().errors());
+    assert_eq!(proxy.in_flight(), 0);
+}
+
+#[test]
+fn when_every_replica_refuses_the_answer_is_502() {
+    let (_a, first) = refusing();
+    let (_b, second) = refusing();
+    let proxy = Proxy::start(&[first, second]);
+    let answer = proxy.ask(POST);
+    assert_eq!((answer.status(), answer.error().as_str()), (502, "connect-failed"));
+    let errors = [1, 2].map(|number| proxy.replica("gateway", number).metrics().errors());
+    assert_eq!(errors, [1, 1], "each is tried once");
+}
+
+#[test]
+fn no_more_attempts_are_made_than_allowed() {
+    let dead: Vec<_> = (0..5).map(|_| refusing()).collect();
+    let addrs: Vec<_> = dead.iter().map(|(_, addr)| *addr).collect();
+    for retries in [0, 1, 3] {
+        let proxy = Proxy::with(&addrs, |s| s.retries = retries);
+        assert_eq!(proxy.ask(GET).status(), 502);
+        let attempts: u64 = (1..=5).map(|number| proxy.replica("gateway", number).metrics().errors()).sum();
+        assert_eq!(attempts, u64::from(retries) + 1);
+    }
+}
+
+#[test]
+fn a_connect_that_hangs_is_504() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    // Nobody accepts: once the queue is full, the kernel answers no further SYN.
+    let _queued: Vec<_> = (0..4)
+        .map(|_| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&addr.into());
+            socket
+        })
+        .collect();
+    let proxy = Proxy::with(&[addr], |s| s.connect_timeout = Duration::from_millis(50));
+    let answer = proxy.ask(POST);
+    assert_eq!((answer.status(), answer.error().as_str()), (504, "connect-timeout"));
+}
+
+/// Answers the first request of its first connection, then does `then` to that connection; later ones just work.
+fn first_connection_dies(then: impl Fn(Served) + Send + Sync + 'static) -> FakeReplica {
+    FakeReplica::start(move |mut served| {
+        while served.request().is_some() {
+            served.talk.send(OK);
+            if served.index == 0 {
+                return then(served);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_kept_connection_that_is_closed_meanwhile_costs_no_request() {
+    for request in [GET, POST] {
+        let (closed, is_closed) = std::sync::mpsc::channel();
+        let replica = first_connection_dies(move |served| {
+            drop(served);
+            closed.send(()).unwrap();
+        });
+        let proxy = Proxy::start(&[replica.addr]);
+        let mut client = proxy.connect();
+        assert_eq!(client.ask(request).status(), 200);
+        is_closed.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(client.ask(request).status(), 200);
+        assert_eq!((replica.count(), replica.connections.load(Ordering::SeqCst)), (2, 2));
+        assert_eq!(proxy.context.metrics.retries.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn a_kept_connection_that_dies_under_a_request_lets_only_replayable_ones_try_again() {
+    let dies: [fn(Served); 2] = [
+        |mut served| drop(served.request()),
+        |mut served| {
+            served.request();
+            served.talk.reset();
+        },
+    ];
+    for die in dies {
+        for (request, status, arrivals) in [(GET, 200, 3), (POST, 502, 2)] {
+            let replica = first_connection_dies(die);
+            let proxy = Proxy::start(&[replica.addr]);
+            let mut client = proxy.connect();
+            assert_eq!(client.ask(request).status(), 200);
+            assert_eq!(client.ask(request).status(), status, "{request}");
+            assert_eq!(replica.count(), arrivals, "{request}");
+            let failures: Vec<_> = proxy.replica("gateway", 1).metrics().failures().filter(|(_, n)| *n > 0).collect();
+            assert_eq!(failures, [(AttemptFailure::Reset, 1)]);
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_began_is_not_asked_for_again() {
+    let replica = FakeReplica::start(|mut served| {
+        served.request();
+        served.talk.send("HTTP/1.1 200");
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let answer = proxy.ask(GET);
+    assert_eq!((answer.status(), answer.error().as_str()), (502, "replica-reset"));
+    assert_eq!(replica.count(), 1);
+}
+
+#[test]
+fn a_replica_that_does_not_answer_is_504_and_not_asked_again() {
+    let silent = || {
+        FakeReplica::start(|mut served| {
+            served.request();
+            served.talk.read_to_end();
+        })
+    };
+    let (first, second) = (silent(), silent());
+    let proxy = Proxy::with(&[first.addr, second.addr], |s| s.response_timeout = Duration::from_millis(50));
+    let answer = proxy.ask(GET);
+    assert_eq!((answer.status(), answer.error().as_str()), (504, "response-timeout"));
+    assert_eq!(first.count() + second.count(), 1);
+    assert_eq!(proxy.in_flight(), 0);
+}
+
+#[test]
+fn a_broken_body_is_the_clients_fault() {
+    let replica = FakeReplica::start(|mut served| drop(served.talk.read_to_end()));
+    let proxy = Proxy::start(&[replica.addr]);
+    let answer = proxy.ask("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n");
+    assert_eq!((answer.status(), answer.error().as_str()), (400, "bad-request"));
+    assert_eq!(proxy.replica("gateway", 1).metrics().errors(), 0);
+}
+
+#[test]
+fn a_body_that_stands_still_is_the_clients_fault_and_does_not_count_as_a_silent_replica() {
+    let replica = FakeReplica::start(|mut served| drop(served.talk.read_to_end()));
+    let proxy = Proxy::with(&[replica.addr], |s| {
+        s.response_timeout = Duration::from_millis(20);
+        s.idle_timeout = Duration::from_millis(200);
+    });
+    let answer = proxy.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello");
+    assert_eq!((answer.status(), answer.error().as_str()), (408, "client-timeout"));
+    assert_eq!(proxy.replica("gateway", 1).metrics().errors(), 0);
+}

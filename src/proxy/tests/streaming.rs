@@ -1,0 +1,153 @@
+//! Bodies flow as they come, no faster than the slower side, and end with either side.
+
+use std::io::Write;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::support::*;
+
+/// More than the kernel keeps in its buffers on the way.
+const A_LOT: usize = 64 << 20;
+const CHUNK: usize = 64 << 10;
+
+/// Writes until the other side takes nothing for a while; how much it took.
+fn write_until_blocked(talk: &mut Talk) -> usize {
+    talk.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let chunk = vec![b'x'; CHUNK];
+    let mut written = 0;
+    while written < A_LOT {
+        match talk.stream.write(&chunk) {
+            Ok(count) => written += count,
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+#[test]
+fn an_answer_streams_chunk_by_chunk() {
+    let (go, wait) = mpsc::channel();
+    let wait = std::sync::Mutex::new(wait);
+    let replica = FakeReplica::start(move |mut served| {
+        served.request();
+        served.talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
+        wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        served.talk.send("3\r\ntwo\r\n0\r\n\r\n");
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send(GET);
+    assert!(client.read_until("one\r\n").is_some());
+    assert_eq!((proxy.in_flight(), proxy.replica("gateway", 1).metrics().requests()), (1, 0));
+    go.send(()).unwrap();
+    assert!(client.read_until("two\r\n0\r\n\r\n").is_some());
+    eventually("the lease is released", || proxy.in_flight() == 0);
+    assert_eq!(proxy.replica("gateway", 1).metrics().codes().collect::<Vec<_>>(), [(200, 1)]);
+}
+
+#[test]
+fn a_request_streams_chunk_by_chunk() {
+    let (got, has_got) = mpsc::channel();
+    let replica = FakeReplica::start(move |mut served| {
+        served.talk.read_until("one\r\n").unwrap();
+        got.send(()).unwrap();
+        served.talk.read_until("0\r\n\r\n").unwrap();
+        served.talk.send(OK);
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
+    has_got.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(client.ask("3\r\ntwo\r\n0\r\n\r\n").status(), 200);
+}
+
+#[test]
+fn a_slow_client_slows_the_replica_down() {
+    let (report, reported) = mpsc::channel();
+    let replica = FakeReplica::start(move |mut served| {
+        served.request();
+        served.talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n"));
+        report.send(write_until_blocked(&mut served.talk)).unwrap();
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send(GET);
+    let written = reported.recv_timeout(DEADLINE).unwrap();
+    assert!(written < A_LOT / 2, "the replica could write {written} bytes");
+    eventually("what was written arrives", || client.read_exact(CHUNK).len() == CHUNK);
+}
+
+#[test]
+fn a_slow_replica_slows_the_client_down() {
+    let (done, is_done) = mpsc::channel();
+    let is_done = std::sync::Mutex::new(is_done);
+    let replica = FakeReplica::start(move |served| {
+        is_done.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        drop(served);
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {A_LOT}\r\n\r\n"));
+    let written = write_until_blocked(&mut client);
+    assert!(written < A_LOT / 2, "the client could write {written} bytes");
+    done.send(()).unwrap();
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_off() {
+    let (ended, has_ended) = mpsc::channel();
+    let replica = FakeReplica::start(move |mut served| {
+        served.request();
+        served.talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n"));
+        let chunk = vec![b'x'; CHUNK];
+        while served.talk.stream.write_all(&chunk).is_ok() {}
+        ended.send(()).unwrap();
+    });
+    let proxy = Proxy::with(&[replica.addr], |s| s.idle_timeout = Duration::from_millis(200));
+    let mut client = proxy.connect();
+    client.send(GET);
+    has_ended.recv_timeout(DEADLINE).unwrap();
+    eventually("the lease is released", || proxy.in_flight() == 0);
+}
+
+#[test]
+fn a_replica_that_stops_in_the_middle_is_cut_off() {
+    let replica = FakeReplica::start(|mut served| {
+        served.request();
+        served.talk.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+        served.talk.read_to_end();
+    });
+    let proxy = Proxy::with(&[replica.addr], |s| s.idle_timeout = Duration::from_millis(100));
+    let mut client = proxy.connect();
+    client.send(GET);
+    assert!(client.read_to_end().ends_with("half"));
+    eventually("the timeout is counted", || proxy.replica("gateway", 1).metrics().errors() == 1);
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_connection_to_the_replica_with_it() {
+    let (ended, has_ended) = mpsc::channel();
+    let replica = FakeReplica::start(move |mut served| {
+        served.request();
+        served.talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        while served.talk.stream.write_all(b"1\r\nx\r\n").is_ok() {}
+        ended.send(()).unwrap();
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send(GET);
+    client.read_until("x\r\n").unwrap();
+    client.reset();
+    has_ended.recv_timeout(DEADLINE).unwrap();
+    eventually("the lease is released", || proxy.in_flight() == 0);
+}
+
+#[test]
+fn a_client_that_has_only_finished_writing_still_gets_its_answer() {
+    let replica = FakeReplica::answering(OK);
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send(GET);
+    client.finish_writing();
+    assert_eq!(client.read_message().unwrap().status(), 200);
+}

@@ -1,0 +1,333 @@
+//! A proxy, replicas and clients that speak in raw bytes. Every read has a deadline, so a test fails instead of
+//! hanging.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::change::{Change, Provider, Sighting};
+use crate::config::settings::ProxySettings;
+use crate::proxy::{Context, Listener, Worker};
+use crate::registry::{Registry, RegistryWriter};
+use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
+use crate::service::Policy;
+
+pub(in crate::proxy) const DEADLINE: Duration = Duration::from_secs(10);
+pub(in crate::proxy) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(super) const GET: &str = "GET / HTTP/1.1\r\nhost: gateway\r\n\r\n";
+
+pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::yield_now();
+    }
+}
+
+/// A socket with a buffer; both sides of a conversation use it.
+pub(super) struct Talk {
+    pub(super) stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Talk {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Reads more; `false` at the end or a reset.
+    fn fill(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.unread.extend_from_slice(&chunk[..count]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("read failed: {error}"),
+        }
+    }
+
+    pub(super) fn read_exact(&mut self, count: usize) -> String {
+        while self.unread.len() < count {
+            assert!(self.fill(), "ended early: {:?}", String::from_utf8_lossy(&self.unread));
+        }
+        String::from_utf8(self.unread.drain(..count).collect()).unwrap()
+    }
+
+    pub(super) fn read_to_end(&mut self) -> String {
+        while self.fill() {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
+    }
+
+    /// Reads up to and with `end`; `None` if the other side is done.
+    pub(super) fn read_until(&mut self, end: &str) -> Option<String> {
+        loop {
+            if let Some(at) = self.unread.windows(end.len()).position(|w| w == end.as_bytes()) {
+                return Some(self.read_exact(at + end.len()));
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads a head and the body that its framing announces.
+    pub(super) fn read_message(&mut self) -> Option<Message> {
+        let head = self.read_until("\r\n\r\n")?;
+        let mut message = Message { head, body: String::new() };
+        if message.field("transfer-encoding").as_deref() == Some("chunked") {
+            loop {
+                let size = self.read_until("\r\n")?;
+                let size = usize::from_str_radix(size.trim(), 16).unwrap();
+                message.body += &self.read_exact(size);
+                self.read_exact(2);
+                if size == 0 {
+                    break;
+                }
+            }
+        } else if let Some(length) = message.field("content-length") {
+            message.body = self.read_exact(length.parse().unwrap());
+        }
+        Some(message)
+    }
+
+    pub(super) fn ask(&mut self, request: &str) -> Message {
+        self.send(request);
+        self.read_message().expect("an answer")
+    }
+
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.unread.is_empty() && !self.fill()
+    }
+
+    /// Closes with a reset.
+    pub(super) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    pub(super) fn finish_writing(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Message {
+    pub(super) fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(super) fn fields(&self, name: &str) -> Vec<String> {
+        let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        fields.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).collect()
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        self.fields(name).pop()
+    }
+
+    /// The reason that an answer of ours names.
+    pub(super) fn error(&self) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body["error"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A replica that does what a closure says, once per connection.
+pub(super) struct FakeReplica {
+    pub(super) addr: SocketAddr,
+    pub(super) requests: Arc<Mutex<Vec<Message>>>,
+    pub(super) connections: Arc<AtomicUsize>,
+}
+
+/// A connection as a fake replica sees it.
+pub(super) struct Served {
+    pub(super) talk: Talk,
+    /// Which connection of this replica it is, from 0.
+    pub(super) index: usize,
+    requests: Arc<Mutex<Vec<Message>>>,
+}
+
+impl Served {
+    /// The next request, which is also kept for the test to look at.
+    pub(super) fn request(&mut self) -> Option<Message> {
+        let message = self.talk.read_message()?;
+        self.requests.lock().unwrap().push(message.clone());
+        Some(message)
+    }
+}
+
+impl FakeReplica {
+    pub(super) fn start(serve: impl Fn(Served) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (requests, connections, serve) = (Arc::default(), Arc::new(AtomicUsize::new(0)), Arc::new(serve));
+        let replica = Self { addr, requests: Arc::clone(&requests), connections: Arc::clone(&connections) };
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (talk, serve) = (Talk::new(stream.unwrap()), Arc::clone(&serve));
+                let index = connections.fetch_add(1, Ordering::SeqCst);
+                let served = Served { talk, index, requests: Arc::clone(&requests) };
+                thread::spawn(move || serve(served));
+            }
+        });
+        replica
+    }
+
+    /// Answers every request with the same bytes.
+    pub(super) fn answering(answer: impl Into<String>) -> Self {
+        let answer = answer.into();
+        Self::start(move |mut served| {
+            while served.request().is_some() {
+                served.talk.send(&answer);
+            }
+        })
+    }
+
+    /// The only request so far.
+    pub(super) fn request(&self) -> Message {
+        let requests = self.requests.lock().unwrap();
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        requests[0].clone()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+/// An address that refuses connections for as long as the socket lives.
+pub(super) fn refusing() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
+}
+
+/// Limits that no test reaches unless it changes them.
+pub(in crate::proxy) fn settings() -> ProxySettings {
+    ProxySettings {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        threads: NonZeroUsize::MIN,
+        service: "gateway".into(),
+        policy: Policy::RoundRobin,
+        connect_timeout: DEADLINE,
+        response_timeout: DEADLINE,
+        head_timeout: DEADLINE,
+        keep_alive_timeout: DEADLINE,
+        idle_timeout: DEADLINE,
+        retries: 2,
+        trusted_proxies: Vec::new(),
+    }
+}
+
+pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> ReplicaSpec {
+    ReplicaSpec {
+        id: format!("{service}-{number}").into(),
+        service: service.into(),
+        name: format!("{service}-{number}"),
+        project: None,
+        number: Some(number),
+        image: None,
+        network: None,
+        addr,
+        weight: 1,
+        probe: ProbeSpec::default(),
+        drain_timeout: None,
+    }
+}
+
+pub(super) struct Proxy {
+    pub(super) addr: SocketAddr,
+    pub(super) context: Arc<Context>,
+    pub(super) registry: Registry,
+    writer: RegistryWriter,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// One worker in front of these replicas of the service `gateway`, all ready.
+    pub(super) fn start(replicas: &[SocketAddr]) -> Self {
+        Self::with(replicas, |_| {})
+    }
+
+    pub(super) fn with(replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
+        let (registry, writer) = Registry::new();
+        let context = Arc::new(Context {
+            registry: registry.clone(),
+            settings,
+            metrics: Arc::default(),
+            stop_accepting: Default::default(),
+            abort: Default::default(),
+        });
+        let listeners = Listener::bind(context.settings.listen, context.settings.threads.get()).unwrap();
+        let addr = listeners[0].local_addr();
+        let spawn = |(index, listener)| Worker::spawn(index, listener, Arc::clone(&context)).unwrap();
+        let threads = listeners.into_iter().enumerate().map(spawn).collect();
+        let mut proxy = Self { addr, context, registry, writer, threads };
+        for (number, addr) in (1..).zip(replicas) {
+            proxy.add("gateway", number, *addr);
+        }
+        proxy
+    }
+
+    pub(super) fn add(&mut self, service: &str, number: u32, addr: SocketAddr) {
+        let replica = Box::new(Sighting { spec: spec(service, number, addr), lifecycle: Lifecycle::Running });
+        self.writer.apply(Change::Upsert { provider: Provider::Static, replica });
+        self.replica(service, number).set_health(Health::Healthy);
+    }
+
+    pub(super) fn replica(&self, service: &str, number: u32) -> Arc<Replica> {
+        let replicas = self.registry.replicas(service).unwrap();
+        Arc::clone(replicas.list().iter().find(|r| r.spec().number == Some(number)).unwrap())
+    }
+
+    pub(super) fn drain(&mut self, id: &str) {
+        self.writer.apply(Change::Drain { provider: Provider::Static, id: ReplicaId::from(id) });
+    }
+
+    pub(super) fn connect(&self) -> Talk {
+        Talk::new(TcpStream::connect(self.addr).unwrap())
+    }
+
+    /// One request on a connection of its own.
+    pub(super) fn ask(&self, request: &str) -> Message {
+        self.connect().ask(request)
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.registry.services().iter().flat_map(|s| s.list()).map(|r| r.in_flight()).sum()
+    }
+
+    pub(super) fn have_workers_ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.context.abort.cancel();
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking(), "a worker panicked");
+        }
+    }
+}
