@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -82,7 +83,7 @@ async fn answer(engine: &Engine, request: Request<Incoming>) -> Response<Body> {
 }
 
 fn route(engine: &Engine, endpoint: Endpoint, path: &str, query: Option<&str>) -> Response<Body> {
-    let state = engine.lock();
+    let mut state = engine.lock();
     match endpoint {
         Endpoint::Ping => answer_with(StatusCode::OK, "text/plain; charset=utf-8", "OK".to_owned()),
         Endpoint::Version => {
@@ -132,8 +133,8 @@ fn route(engine: &Engine, endpoint: Endpoint, path: &str, query: Option<&str>) -
             let Some(filters) = Filters::parse(query::value(query, "filters").as_deref()) else {
                 return error(StatusCode::BAD_REQUEST, "invalid filter");
             };
-            drop(state);
-            let events = engine.lock().hub.subscribe(filters, engine.stalled.subscribe());
+            let since = query::value(query, "since").and_then(|since| parse_time(&since));
+            let events = state.hub.subscribe(filters, since, engine.stalled.subscribe());
             let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
             response.body(StreamBody::new(events).boxed_unsync()).expect("a response")
         }
@@ -153,6 +154,12 @@ fn answer_with(status: StatusCode, content_type: &str, body: String) -> Response
     let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     let response = Response::builder().status(status).header(header::CONTENT_TYPE, content_type);
     response.body(body).expect("a response")
+}
+
+/// Reads `1795458953.208526468` (nine digits or none), the form of `since` that carries no time zone.
+fn parse_time(text: &str) -> Option<Duration> {
+    let (seconds, nanos) = text.split_once('.').unwrap_or((text, "0"));
+    Some(Duration::new(seconds.parse().ok()?, nanos.parse().ok()?))
 }
 
 /// A version of Docker's API.

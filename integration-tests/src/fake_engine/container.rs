@@ -44,15 +44,21 @@ pub struct ContainerSpec {
 }
 
 /// A container's addresses on one network; a family it has no address of is `None`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
     v4: Option<IpAddr>,
     v6: Option<IpAddr>,
+    /// Another one each time that the container joins the network, so at each start too.
+    endpoint_id: String,
 }
 
 impl Addresses {
     pub(super) fn set(&mut self, ip: IpAddr) {
         *(if ip.is_ipv4() { &mut self.v4 } else { &mut self.v6 }) = Some(ip);
+    }
+
+    pub(super) fn join(&mut self) {
+        self.endpoint_id = random_hex();
     }
 }
 
@@ -180,23 +186,48 @@ pub(super) struct Container {
     pub(super) id: ContainerId,
     pub(super) spec: ContainerSpec,
     pub(super) status: Status,
-    /// `starting`, `healthy` or `unhealthy`; `None` without a HEALTHCHECK.
-    health: Option<String>,
+    /// How often it was started.
+    runs: u32,
+    /// `None` without a HEALTHCHECK.
+    health: Option<Health>,
+}
+
+#[derive(Clone, Debug)]
+struct Health {
+    /// `starting`, `healthy` or `unhealthy`.
+    status: String,
+    failing_streak: u32,
+    /// How the newest run of the HEALTHCHECK ended; `None` before the first.
+    exit_code: Option<u8>,
 }
 
 impl Container {
     pub(super) fn new(spec: ContainerSpec) -> Self {
-        Self { id: ContainerId::random(), spec, status: Status::Created, health: None }
+        Self { id: ContainerId::random(), spec, status: Status::Created, runs: 0, health: None }
     }
 
     pub(super) fn start(&mut self) {
         self.status = Status::Running;
-        self.health = self.spec.has_healthcheck.then(|| "starting".to_owned());
+        self.runs += 1;
+        self.spec.networks.values_mut().for_each(Addresses::join);
+        let health = || Health { status: "starting".to_owned(), failing_streak: 0, exit_code: None };
+        self.health = self.spec.has_healthcheck.then(health);
     }
 
-    pub(super) fn set_health(&mut self, health: &str) {
+    pub(super) fn set_health(&mut self, status: &str) {
         assert!(self.health.is_some(), "{} has no HEALTHCHECK, or does not run", self.spec.name);
-        self.health = Some(health.to_owned());
+        let (failing_streak, exit_code) = if status == "unhealthy" { (3, Some(1)) } else { (0, Some(0)) };
+        self.health = Some(Health { status: status.to_owned(), failing_streak, exit_code });
+    }
+
+    /// Engines call a paused container unhealthy, without an event and without a failure, and go on doing so after
+    /// `unpause` until its HEALTHCHECK has run again.
+    pub(super) fn pause(&mut self) {
+        self.status = Status::Paused;
+        if let Some(health) = &mut self.health {
+            health.status = "unhealthy".to_owned();
+            health.failing_streak = 0;
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -300,17 +331,25 @@ impl Container {
             "Pid": if self.is_up() { 12243 } else { 0 },
             "ExitCode": code,
             "Error": "",
-            "StartedAt": "2026-11-23T18:35:53.588571098Z",
+            "StartedAt": format!("2026-11-23T18:35:53.{:09}Z", self.runs),
             "FinishedAt": "0001-01-01T00:00:00Z",
         });
         if let Some(health) = &self.health {
-            state["Health"] = json!({ "Status": health, "FailingStreak": 0, "Log": [] });
+            let run = |code: u8| {
+                json!({
+                    "Start": "2026-11-23T18:35:54.589441208Z", "End": "2026-11-23T18:35:54.64126969Z",
+                    "ExitCode": code, "Output": "",
+                })
+            };
+            let log: Vec<_> = health.exit_code.into_iter().map(run).collect();
+            state["Health"] = json!({ "Status": health.status, "FailingStreak": health.failing_streak, "Log": log });
         }
         state
     }
 
     fn status_text(&self) -> String {
-        match (self.status, self.health.as_deref()) {
+        let health = self.health.as_ref().map(|health| health.status.as_str());
+        match (self.status, health) {
             (Status::Created, _) => "Created".to_owned(),
             (Status::Exited { code }, _) => format!("Exited ({code}) Less than a second ago"),
             (Status::Paused, _) => "Up 2 seconds (Paused)".to_owned(),
@@ -341,7 +380,7 @@ impl Container {
                 "Links": null,
                 "Aliases": null,
                 "NetworkID": networks.get(name),
-                "EndpointID": if self.is_up() { self.id.as_str() } else { "" },
+                "EndpointID": if self.is_up() { ip.endpoint_id.as_str() } else { "" },
                 "Gateway": "",
                 "IPAddress": text(ip.v4),
                 "IPPrefixLen": if self.is_up() && ip.v4.is_some() { 16 } else { 0 },

@@ -1,7 +1,7 @@
 //! The fake engine's event streams: what is written on them, for whom, and how they fail.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::stream::{self, Stream};
@@ -16,6 +16,8 @@ use super::container::Container;
 pub struct Event {
     kind: &'static str,
     action: String,
+    /// Since 1970.
+    time: Duration,
     message: Value,
 }
 
@@ -48,7 +50,7 @@ impl Event {
             "time": now.as_secs(),
             "timeNano": u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
         });
-        Self { kind, action: action.to_owned(), message }
+        Self { kind, action: action.to_owned(), time: now, message }
     }
 
     /// What happened: `start`, `die`, `connect`, `health_status: healthy`, …
@@ -117,19 +119,27 @@ struct Listener {
 #[derive(Default)]
 pub(super) struct Hub {
     listeners: Vec<Listener>,
+    /// What was delivered so far, for those who ask for it with `since`.
+    history: Vec<Event>,
     pub(super) dropping: bool,
     pub(super) duplicating: bool,
     held: Option<Vec<Event>>,
 }
 
 impl Hub {
-    /// Opens a stream: it carries every event published from now on that passes the filters.
+    /// Opens a stream: it carries every event that passes the filters, those that are past `since` (a time since
+    /// 1970) first; without it, those to come.
     pub(super) fn subscribe(
         &mut self,
         filters: Filters,
+        since: Option<Duration>,
         stalled: watch::Receiver<bool>,
     ) -> impl Stream<Item = io::Result<Frame<Bytes>>> + Send + use<> {
         let (output, events) = mpsc::unbounded_channel();
+        let missed = self.history.iter().filter(|event| since.is_some_and(|since| event.time >= since));
+        for event in missed.filter(|event| filters.admits(event)) {
+            let _ = output.send(Output::Text(event.line()));
+        }
         self.listeners.push(Listener { filters, output });
         stream::unfold(Step::Follow(events, stalled), Step::next)
     }
@@ -143,7 +153,11 @@ impl Hub {
     }
 
     fn deliver(&mut self, event: &Event) {
-        let copies = if self.dropping { 0 } else { 1 + usize::from(self.duplicating) };
+        if self.dropping {
+            return;
+        }
+        let copies = 1 + usize::from(self.duplicating);
+        self.history.push(event.clone());
         self.listeners.retain(|listener| !listener.output.is_closed());
         for listener in self.listeners.iter().filter(|listener| listener.filters.admits(event)) {
             for _ in 0..copies {

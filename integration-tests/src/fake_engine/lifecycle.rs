@@ -79,7 +79,7 @@ impl FakeEngine {
     /// Freezes it: `pause`.
     pub fn pause(&self, id: &ContainerId) {
         let mut state = self.lock();
-        state.container(id).status = Status::Paused;
+        state.container(id).pause();
         state.emit(id, "pause", &[]);
     }
 
@@ -127,7 +127,9 @@ impl FakeEngine {
     pub fn connect(&self, id: &ContainerId, network: &str, ip: impl Into<IpAddr>) {
         let mut state = self.lock();
         state.networks.entry(network.to_owned()).or_insert_with(random_hex);
-        state.container(id).spec.networks.entry(network.to_owned()).or_default().set(ip.into());
+        let addresses = state.container(id).spec.networks.entry(network.to_owned()).or_default();
+        addresses.set(ip.into());
+        addresses.join();
         state.emit_network(id, "connect", network);
     }
 

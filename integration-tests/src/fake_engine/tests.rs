@@ -138,6 +138,25 @@ async fn emits_the_events_of_a_life_in_the_order_of_a_real_engine() {
 }
 
 #[tokio::test]
+async fn what_happened_since_a_time_comes_first() {
+    let engine = FakeEngine::start();
+    let docker = docker(&engine).await;
+    let id = engine.run(gateway(1));
+    engine.drop_events(true);
+    engine.pause(&id);
+    engine.drop_events(false);
+    let all = EventsOptionsBuilder::default().since("1000000000.000000001").build();
+    let mut events: Events = Box::pin(docker.events(Some(all)));
+    assert_eq!(next_actions(&mut events, 3).await, ["create", "connect", "start"]);
+    engine.kill(&id, 1);
+    assert_eq!(next_actions(&mut events, 1).await, ["kill"]);
+
+    let none = EventsOptionsBuilder::default().since("5000000000").build();
+    let mut events: Events = Box::pin(docker.events(Some(none)));
+    assert!(timeout(A_WHILE, events.next()).await.is_err());
+}
+
+#[tokio::test]
 async fn events_of_networks_name_the_container_and_carry_no_labels() {
     let engine = FakeEngine::start();
     let docker = docker(&engine).await;
@@ -188,6 +207,41 @@ async fn states_and_addresses_follow_the_life() {
     assert_eq!(docker.list_containers(Some(all.clone())).await.unwrap().len(), 1);
     engine.destroy(&id);
     assert_eq!(docker.list_containers(Some(all)).await.unwrap(), []);
+}
+
+/// A reader can tell the runs of a container apart, by its start and by its place on the network.
+#[tokio::test]
+async fn a_restart_is_another_run() {
+    let engine = FakeEngine::start();
+    let docker = docker(&engine).await;
+    let id = engine.run(gateway(1));
+    let run = async || {
+        let one = docker.inspect_container(id.as_str(), None).await.unwrap();
+        let networks = one.network_settings.unwrap().networks.unwrap();
+        (one.state.unwrap().started_at.unwrap(), networks["shop_default"].endpoint_id.clone().unwrap())
+    };
+    let before = run().await;
+    assert_eq!(run().await, before);
+    engine.restart(&id);
+    let after = run().await;
+    assert!(before.0 != after.0 && before.1 != after.1, "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn a_pause_leaves_health_unhealthy_without_a_failure() {
+    let engine = FakeEngine::start();
+    let docker = docker(&engine).await;
+    let id = engine.run(gateway(1).healthcheck());
+    let health = async || docker.inspect_container(id.as_str(), None).await.unwrap().state.unwrap().health.unwrap();
+    engine.set_health(&id, "healthy");
+    assert_eq!(health().await.status, Some(HealthStatusEnum::HEALTHY));
+    engine.pause(&id);
+    engine.unpause(&id);
+    let after = health().await;
+    assert_eq!((after.status, after.failing_streak), (Some(HealthStatusEnum::UNHEALTHY), Some(0)));
+    assert_eq!(after.log.unwrap()[0].exit_code, Some(0));
+    engine.set_health(&id, "unhealthy");
+    assert_eq!(health().await.failing_streak, Some(3));
 }
 
 #[tokio::test]

@@ -58,12 +58,12 @@ async fn a_replica_that_hangs_is_avoided_by_p2c() {
             }
         });
     }
-    // Two thirds of the work is done while the held replica keeps what it was given.
+    // By chance alone all twelve would soon wait for the held replica.
     crate::support::until_some("the others serve on", async || {
-        (gateways[1].replica.requests() + gateways[2].replica.requests() >= 200).then_some(())
+        (gateways[1].replica.requests() + gateways[2].replica.requests() >= 100).then_some(())
     })
     .await;
-    assert!(gateways[0].replica.requests() <= 12);
+    assert!(gateways[0].replica.requests() <= 8);
     gateways[0].replica.release();
     clients.join_all().await;
 }

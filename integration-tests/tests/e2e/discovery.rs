@@ -55,6 +55,19 @@ async fn a_paused_replica_gets_nothing_until_unpaused() {
 }
 
 #[tokio::test]
+async fn a_pause_does_not_pass_for_a_failed_healthcheck() {
+    let sidecar = Sidecar::start();
+    let replica = TestReplica::start("gateway-1");
+    let id = sidecar.engine.run(spec_of(&replica).healthcheck());
+    sidecar.engine.set_health(&id, "healthy");
+    sidecar.until_ready(&["gateway-1"]).await;
+    sidecar.engine.pause(&id);
+    sidecar.until_state("gateway-1", "paused").await;
+    sidecar.engine.unpause(&id);
+    sidecar.until_ready(&["gateway-1"]).await;
+}
+
+#[tokio::test]
 async fn a_one_off_container_is_never_a_replica() {
     let (sidecar, _gateways) = Sidecar::with_replicas(1, |_| {}).await;
     let one_off = TestReplica::start("one-off");

@@ -55,11 +55,13 @@ async fn doubled_events_make_no_doubles() {
 }
 
 #[tokio::test]
-async fn events_out_of_order_end_in_the_truth() {
-    let (sidecar, gateways) = Sidecar::with_replicas(2, |_| {}).await;
+async fn events_out_of_order_end_in_the_truth_by_the_next_resync() {
+    let (sidecar, gateways) =
+        Sidecar::with_replicas(2, |settings| docker(settings).resync_interval = Duration::from_millis(500)).await;
     let engine = &sidecar.engine;
     engine.hold_events();
-    engine.restart(&gateways[0].id);
+    engine.die(&gateways[0].id);
+    engine.start_container(&gateways[0].id);
     engine.pause(&gateways[1].id);
     engine.unpause(&gateways[1].id);
     let third = sidecar.run("gateway-3");

@@ -1,4 +1,10 @@
 //! The whole of evenkeel in this process, between a client, a fake Docker engine and replicas on loopback addresses.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code: what is not as expected must fail the test"
+)]
 
 mod admin;
 mod balancing;

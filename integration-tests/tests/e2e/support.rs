@@ -16,6 +16,7 @@ use integration_tests::client::{self, Client, Response};
 use integration_tests::{ContainerId, ContainerSpec, FakeEngine, TestReplica, eventually, eventually_some};
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const NETWORK: &str = "shop_default";
@@ -96,28 +97,32 @@ impl Sidecar {
 
     /// Waits until exactly these are ready, whatever else is listed.
     pub(crate) async fn until_ready(&self, names: &[&str]) {
-        eventually(PATIENCE, &format!("exactly {names:?} are ready"), async || {
-            let states = self.states().await;
-            states
-                .iter()
-                .filter(|(_, state)| *state == "ready")
-                .map(|(name, _)| name.as_str())
-                .eq(names.iter().copied())
+        self.until(&format!("exactly {names:?} are ready"), |states| {
+            let ready = states.iter().filter(|(_, state)| *state == "ready");
+            ready.map(|(name, _)| name.as_str()).eq(names.iter().copied())
         })
         .await;
     }
 
     /// Waits until a replica has this state.
     pub(crate) async fn until_state(&self, name: &str, state: &str) {
-        eventually(PATIENCE, &format!("{name} is {state}"), async || {
-            self.states().await.get(name).is_some_and(|now| now == state)
-        })
-        .await;
+        self.until(&format!("{name} is {state}"), |states| states.get(name).is_some_and(|now| now == state)).await;
     }
 
     /// Waits until a replica is not listed any more.
     pub(crate) async fn until_gone(&self, name: &str) {
-        eventually(PATIENCE, &format!("{name} is gone"), async || !self.states().await.contains_key(name)).await;
+        self.until(&format!("{name} is gone"), |states| !states.contains_key(name)).await;
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&BTreeMap<String, String>) -> bool) {
+        let mut states = BTreeMap::new();
+        let wait = eventually(NEVER, what, async || {
+            states = self.states().await;
+            holds(&states)
+        });
+        if timeout(PATIENCE, wait).await.is_err() {
+            panic!("not within {PATIENCE:?}: {what}; the states are {states:?}");
+        }
     }
 
     /// The sum of a metric over its series whose labels include all of `labels` (`code="200"`).
