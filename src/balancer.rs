@@ -22,8 +22,8 @@ use crate::service::{Policy, ServiceName};
 /// Why no replica could be picked. Neither is the client's fault; both may pass.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PickError {
-    /// Nobody ever named the service, or its last replica left.
-    #[error("service {0} has no replicas")]
+    /// Nobody ever named the service.
+    #[error("no replica of service {0} was ever seen")]
     NoSuchService(ServiceName),
     /// Each of its replicas is starting, unhealthy, paused, draining, of weight 0, or already tried.
     #[error("no replica of service {0} is ready")]

@@ -69,7 +69,7 @@ impl Registry {
         (registry, writer)
     }
 
-    /// The service's replicas as of now; `None` if nobody ever named the service or its last replica left.
+    /// The service's replicas as of now; `None` if nobody ever named the service.
     pub fn replicas(&self, service: &str) -> Option<Arc<Replicas>> {
         self.shared.services.get(service).map(|entry| Arc::clone(entry.value()))
     }
@@ -194,11 +194,9 @@ impl RegistryWriter {
         }
         let services = &self.registry.shared.services;
         for (service, list) in lists {
-            if list.is_empty() {
-                services.remove(&service);
-            } else {
-                services.insert(service.clone(), Arc::new(Replicas::freeze(service, list)));
-            }
+            // A list that became empty stays: requests for a service that lost its last replica are refused
+            // rather than taken for another's.
+            services.insert(service.clone(), Arc::new(Replicas::freeze(service, list)));
         }
         for replica in edit.gone {
             // A pick that read the old list just now sees this when it claims.

@@ -37,7 +37,7 @@ fn says_why_there_is_none() {
     let balancer = Balancer::new(registry.clone(), Policy::P2c, 1);
     let error = balancer.pick("billing", &Tried::default()).unwrap_err();
     assert_eq!(error, PickError::NoSuchService("billing".into()));
-    assert_eq!(error.to_string(), "service billing has no replicas");
+    assert_eq!(error.to_string(), "no replica of service billing was ever seen");
     registry.replicas("gateway").unwrap().list()[0].set_health(Health::Unhealthy);
     let error = balancer.pick("gateway", &Tried::default()).unwrap_err();
     assert_eq!(error, PickError::NoneReady("gateway".into()));

@@ -54,7 +54,7 @@ pub(super) async fn forward(
         let was_reused = idle.is_some();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => match connect(replica, settings).await {
+            None => match connect(pool, replica, settings).await {
                 Ok(connection) => connection,
                 Err(failure) => return Err(Failed { failure, unsent: Some(request), was_reused }),
             },
@@ -93,7 +93,7 @@ async fn take_idle(pool: &Pool, replica: &Replica, manner: Manner) -> Option<Con
     }
 }
 
-async fn connect(replica: &Replica, settings: &ProxySettings) -> Result<Connection, Failure> {
+async fn connect(pool: &Pool, replica: &Replica, settings: &ProxySettings) -> Result<Connection, Failure> {
     let connecting = TcpStream::connect(replica.spec().addr);
     let stream = timeout(settings.connect_timeout, connecting)
         .await
@@ -107,9 +107,16 @@ async fn connect(replica: &Replica, settings: &ProxySettings) -> Result<Connecti
         .handshake(stream)
         .await
         .map_err(|error| Failure::Connect(io::Error::other(error)))?;
-    // Its errors reach whoever waits for an answer; an idle connection that ends is seen by the pool.
-    tokio::task::spawn_local(connection.with_upgrades());
-    Ok(Connection { sender, activity })
+    let cut = pool.cut(replica);
+    let is_cut = cut.clone().cancelled_owned();
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            // Its errors reach whoever waits for an answer; an idle connection that ends is seen by the pool.
+            _ = connection.with_upgrades() => {}
+            () = is_cut => {}
+        }
+    });
+    Ok(Connection { sender, activity, cut })
 }
 
 /// Waits for the answer's head; `None` if for `limit` neither it came nor the replica took more of the body. The time

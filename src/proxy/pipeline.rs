@@ -16,9 +16,10 @@ use super::failure::Failure;
 use super::forward::{Manner, forward};
 use super::prepare::{Prepared, copy, prepare};
 use super::relay::{Answer, make_fit, relay};
+use super::respond;
+use super::retry::Retries;
 use super::stream::Exchange;
 use super::worker::Worker;
-use super::{respond, retry};
 use crate::balancer::{PickError, Tried};
 use crate::metrics::Refusal;
 use crate::replica::Replica;
@@ -48,7 +49,7 @@ async fn attempt_until_answered(
     let began = Instant::now();
     let Prepared { mut request, service, asked, is_replayable } = prepare(worker, client, request)?;
     let settings = &worker.context.settings;
-    let mut retries_left = settings.retries;
+    let mut retries = Retries::new(settings.retries);
     let mut tried = Tried::default();
     let mut manner = Manner { fresh_only: false, is_replayable };
     let mut last: Option<(Failure, bool)> = None;
@@ -66,7 +67,7 @@ async fn attempt_until_answered(
             (Err(PickError::NoneReady { .. }), None) => return Err(Refusal::NoReplicaReady),
         };
         let replica = lease.replica();
-        let replay = (is_replayable && retries_left > 0).then(|| copy(&request));
+        let replay = (is_replayable && retries.is_allowed()).then(|| copy(&request));
         let failed = match forward(&worker.pool, settings, replica, request, manner).await {
             Ok((answer, connection)) => {
                 let fit = make_fit(asked, answer, &replica.spec().name).map_err(|failure| note(replica, &failure))?;
@@ -76,11 +77,10 @@ async fn attempt_until_answered(
             Err(failed) => failed,
         };
         let refusal = note(replica, &failed.failure);
-        if retries_left == 0 || !retry::may_follow(&failed.failure, is_replayable) {
+        if !retries.take(&failed.failure, failed.was_reused, is_replayable) {
             return Err(refusal);
         }
         request = failed.unsent.or(replay).ok_or(refusal)?;
-        retries_left -= 1;
         worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
         tried.add(replica);
         last = Some((failed.failure, failed.was_reused));

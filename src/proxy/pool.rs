@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::body::RequestBody;
 use super::stream::Activity;
@@ -31,6 +32,8 @@ pub(super) struct Connection {
     pub(super) sender: SendRequest<RequestBody>,
     /// What its socket has done.
     pub(super) activity: Activity,
+    /// Fires when the replica has drained for as long as it may.
+    pub(super) cut: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -44,6 +47,15 @@ struct Idle {
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     idle: RefCell<HashMap<u64, VecDeque<Idle>>>,
+    /// What cuts the open connections to each replica.
+    cuts: RefCell<HashMap<u64, Cut>>,
+}
+
+/// Cuts the connections to one replica once its drain timeout has passed.
+#[derive(Debug, Default)]
+struct Cut {
+    token: CancellationToken,
+    is_scheduled: bool,
 }
 
 impl Pool {
@@ -85,6 +97,26 @@ impl Pool {
         connections.push_back(Idle { connection, since: Instant::now() });
     }
 
+    /// What ends a connection to the replica when its drain timeout has passed.
+    pub(super) fn cut(&self, replica: &Replica) -> CancellationToken {
+        self.cuts.borrow_mut().entry(replica.incarnation()).or_default().token.clone()
+    }
+
+    /// Starts the drain timeout of a replica that drains and has connections from here.
+    fn schedule_cut(&self, replica: &Replica) {
+        let mut cuts = self.cuts.borrow_mut();
+        if let Some(limit) = replica.spec().drain_timeout
+            && let Some(cut) = cuts.get_mut(&replica.incarnation())
+            && !std::mem::replace(&mut cut.is_scheduled, true)
+        {
+            let token = cut.token.clone();
+            tokio::task::spawn_local(async move {
+                sleep(limit).await;
+                token.cancel();
+            });
+        }
+    }
+
     /// Drops every connection to a replica that is not listed, and those that are closed or too old.
     fn sweep(&self, kept: &HashSet<u64>) {
         self.idle.borrow_mut().retain(|incarnation, connections| {
@@ -93,7 +125,8 @@ impl Pool {
         });
     }
 
-    /// Follows the registry: the connections to a replica go when it leaves or drains. Never ends.
+    /// Follows the registry: idle connections to a replica go when it leaves or drains, the others when it has drained
+    /// for too long. Never ends.
     pub(super) async fn follow(self: Rc<Self>, registry: Registry) {
         let mut changes = registry.watch();
         let mut tick = interval(SWEEP_INTERVAL);
@@ -104,9 +137,12 @@ impl Pool {
                 _ = tick.tick() => {}
             }
             let services = registry.services();
-            let replicas = services.iter().flat_map(|replicas| replicas.list());
-            let kept = replicas.filter(|r| r.lifecycle() != Lifecycle::Draining).map(|r| r.incarnation()).collect();
-            self.sweep(&kept);
+            let replicas = || services.iter().flat_map(|replicas| replicas.list());
+            let (draining, kept): (Vec<_>, Vec<_>) = replicas().partition(|r| r.lifecycle() == Lifecycle::Draining);
+            self.sweep(&kept.iter().map(|replica| replica.incarnation()).collect());
+            draining.into_iter().for_each(|replica| self.schedule_cut(replica));
+            let listed: HashSet<_> = replicas().map(|replica| replica.incarnation()).collect();
+            self.cuts.borrow_mut().retain(|incarnation, _| listed.contains(incarnation));
         }
     }
 }

@@ -77,6 +77,7 @@ pub(super) fn relay(
         client_activity: client.activity.clone(),
         replica: replica_end,
         replica_activity: connection.activity,
+        cut: connection.cut,
     };
     worker.tasks.spawn_local(tunnel(ends, idle_timeout, held));
     fit.answer.map(|_| Either::Left(Full::default()))

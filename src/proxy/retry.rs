@@ -12,8 +12,42 @@ pub(super) fn is_replayable(method: &Method, has_body: bool) -> bool {
 
 /// Whether a request that failed like this may be tried again: always if the replica saw nothing of it; if the
 /// connection went away without a byte of an answer, only if it is replayable; after a timeout, never.
-pub(super) fn may_follow(failure: &Failure, is_replayable: bool) -> bool {
+fn may_follow(failure: &Failure, is_replayable: bool) -> bool {
     failure.is_unsent() || (is_replayable && matches!(failure, Failure::Closed { answer_began: false, .. }))
+}
+
+/// The further attempts that one request has left.
+#[derive(Debug)]
+pub(super) struct Retries {
+    is_allowed: bool,
+    left: u32,
+}
+
+impl Retries {
+    /// As many as `--retries` says; 0 allows none of any kind.
+    pub(super) fn new(limit: u32) -> Self {
+        Self { is_allowed: limit > 0, left: limit }
+    }
+
+    /// Whether any failure could still be followed by another attempt.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.is_allowed
+    }
+
+    /// Takes one more attempt, if there may be one after this failure. A connect that was refused and a kept
+    /// connection that was dead cost none: they take no time and no replica's work, the next replica is another one,
+    /// and when most replicas stop at once a request may well meet several of them.
+    pub(super) fn take(&mut self, failure: &Failure, was_reused: bool, is_replayable: bool) -> bool {
+        if !self.is_allowed || !may_follow(failure, is_replayable) {
+            return false;
+        }
+        if was_reused || matches!(failure, Failure::Connect(_) | Failure::Unsent) {
+            return true;
+        }
+        let had_one = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        had_one
+    }
 }
 
 #[cfg(test)]
@@ -49,5 +83,25 @@ mod tests {
         ] {
             assert_eq!((may_follow(&failure, false), may_follow(&failure, true)), (any, replayable), "{failure}");
         }
+    }
+
+    #[test]
+    fn only_what_took_time_or_may_have_arrived_costs_an_attempt() {
+        let mut retries = Retries::new(1);
+        for _ in 0..9 {
+            assert!(retries.take(&Failure::Connect(io::ErrorKind::ConnectionRefused.into()), false, false));
+            assert!(retries.take(&Failure::Closed { answer_began: false, detail: String::new() }, true, true));
+        }
+        assert!(retries.take(&Failure::ConnectTimeout, false, false));
+        assert!(!retries.take(&Failure::ConnectTimeout, false, false), "the one attempt is gone");
+        assert!(!retries.take(&Failure::Closed { answer_began: false, detail: String::new() }, false, true));
+        assert!(retries.take(&Failure::Unsent, false, false), "what costs nothing goes on");
+    }
+
+    #[test]
+    fn no_retries_means_none_of_any_kind() {
+        let mut retries = Retries::new(0);
+        assert!(!retries.is_allowed());
+        assert!(!retries.take(&Failure::Connect(io::ErrorKind::ConnectionRefused.into()), false, true));
     }
 }

@@ -6,6 +6,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::body::Held;
 use super::stream::Activity;
@@ -21,6 +22,8 @@ pub(super) struct Ends {
     pub(super) replica: OnUpgrade,
     /// What the replica's socket does.
     pub(super) replica_activity: Activity,
+    /// Fires when the replica has drained for as long as it may.
+    pub(super) cut: CancellationToken,
 }
 
 /// Runs the tunnel. `held` keeps the lease for as long as it lasts.
@@ -31,6 +34,7 @@ pub(super) async fn tunnel(ends: Ends, idle_timeout: Duration, held: Held) {
     tokio::select! {
         // An error is an end like any other: what it was concerns the two who talk.
         _ = copy_bidirectional(&mut client, &mut replica) => {}
+        () = ends.cut.cancelled() => {}
         () = silence(|| ends.client_activity.bytes_read() + ends.replica_activity.bytes_read(), idle_timeout) => {}
     }
     drop(held);

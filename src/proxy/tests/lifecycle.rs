@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::support::*;
+use crate::replica::ReplicaSpec;
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -159,4 +160,38 @@ fn an_abort_ends_everything_at_once() {
     assert!(client.is_closed());
     eventually("the worker ends", || proxy.have_workers_ended());
     assert_eq!(proxy.in_flight(), 0);
+}
+
+#[test]
+fn what_is_left_on_a_draining_replica_is_cut_at_its_drain_timeout() {
+    let replica = FakeReplica::start(|mut served| {
+        let request = served.request().unwrap();
+        match &request.head {
+            head if head.starts_with("GET /tunnel") => {
+                served.talk.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+            }
+            head if head.starts_with("GET /body") => {
+                served.talk.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+            }
+            _ => {}
+        }
+        served.talk.read_to_end();
+    });
+    let mut proxy = Proxy::start(&[replica.addr]);
+    let limited = ReplicaSpec { drain_timeout: Some(SHORT), ..proxy.replica("gateway", 1).spec().clone() };
+    proxy.upsert(limited);
+    let mut clients: Vec<_> = (0..3).map(|_| proxy.connect()).collect();
+    clients[0].send("POST /head HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+    clients[1].send("GET /body HTTP/1.1\r\nhost: a\r\n\r\n");
+    clients[2].send("GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+    assert!(clients[1].read_until("half").is_some() && clients[2].read_until("\r\n\r\n").is_some());
+    eventually("all three are under way", || proxy.in_flight() == 3 && replica.count() == 3);
+
+    let since = Instant::now();
+    proxy.drain("gateway-1");
+    let answer = clients[0].read_message().unwrap();
+    assert_eq!((answer.status(), answer.error().as_str()), (502, "replica-reset"));
+    assert!(since.elapsed() >= SHORT, "not before its time");
+    assert!(clients[1].is_closed() && clients[2].is_closed(), "a truncated body and a tunnel end visibly");
+    eventually("the leases are released", || proxy.in_flight() == 0);
 }

@@ -290,9 +290,14 @@ impl Proxy {
     }
 
     pub(super) fn add(&mut self, service: &str, number: u32, addr: SocketAddr) {
-        let replica = Box::new(Sighting { spec: spec(service, number, addr), lifecycle: Lifecycle::Running });
-        self.writer.apply(Change::Upsert { provider: Provider::Static, replica });
+        self.upsert(spec(service, number, addr));
         self.replica(service, number).set_health(Health::Healthy);
+    }
+
+    /// A replica with other facts, or one that is there with new ones.
+    pub(super) fn upsert(&mut self, spec: ReplicaSpec) {
+        let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
+        self.writer.apply(Change::Upsert { provider: Provider::Static, replica });
     }
 
     pub(super) fn replica(&self, service: &str, number: u32) -> Arc<Replica> {
