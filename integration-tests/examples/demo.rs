@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("  curl http://{}/debug/replicas\n\n{HELP}\n", app.admin_addr());
 
     let mut lines = read_lines();
+    prompt();
     while let Some(line) = lines.recv().await {
         let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
@@ -53,6 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             [] => {}
             _ => println!("{HELP}"),
         }
+        prompt();
     }
     app.shutdown().await;
     Ok(())
@@ -62,13 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn read_lines() -> mpsc::UnboundedReceiver<String> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
-        prompt();
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-            prompt();
-        }
+        let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
+        while lines.next().is_some_and(|line| sender.send(line).is_ok()) {}
     });
     receiver
 }
@@ -87,38 +84,41 @@ struct Demo {
 struct Running {
     id: ContainerId,
     replica: TestReplica,
+    /// Compose's container number.
+    number: u32,
 }
 
 impl Demo {
     async fn scale(&mut self, count: u8) {
-        for number in 1..=count {
-            let name = format!("{SERVICE}-{number}");
-            if !self.running.iter().any(|one| one.replica.name() == name) {
-                self.start(&name, number);
-            }
+        let count = usize::from(count);
+        let mut number = 0;
+        while self.running.len() < count {
+            number += 1;
+            self.start_unless_running(number);
         }
-        while self.running.len() > count.into() {
-            if let Some(Running { id, replica }) = self.running.pop() {
-                self.engine.kill(&id, 15);
-                sleep(TIME_TO_STOP).await;
-                replica.crash().await;
-                self.engine.die(&id);
-                self.engine.destroy(&id);
-            }
+        self.running.sort_by_key(|one| one.number);
+        for Running { id, replica, .. } in self.running.split_off(count) {
+            self.engine.kill(&id, 15);
+            sleep(TIME_TO_STOP).await;
+            replica.crash().await;
+            self.engine.die(&id);
+            self.engine.destroy(&id);
         }
     }
 
-    fn start(&mut self, name: &str, number: u8) {
-        let replica = TestReplica::start(name);
-        let spec = ContainerSpec::compose(PROJECT, SERVICE, number.into());
-        let id = self.engine.run(spec.network(NETWORK, replica.ip()).expose(replica.addr().port()));
-        self.running.push(Running { id, replica });
+    fn start_unless_running(&mut self, number: u32) {
+        if self.running.iter().all(|one| one.number != number) {
+            let replica = TestReplica::start(&format!("{SERVICE}-{number}"));
+            let spec = ContainerSpec::compose(PROJECT, SERVICE, number);
+            let id = self.engine.run(spec.network(NETWORK, replica.ip()).expose(replica.addr().port()));
+            self.running.push(Running { id, replica, number });
+        }
     }
 
     async fn kill(&mut self, name: &str) {
         match self.running.iter().position(|one| one.replica.name() == name) {
             Some(place) => {
-                let Running { id, replica } = self.running.remove(place);
+                let Running { id, replica, .. } = self.running.remove(place);
                 replica.crash().await;
                 self.engine.kill_at_once(&id);
                 self.engine.destroy(&id);

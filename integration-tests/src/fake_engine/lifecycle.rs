@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use super::container::{Container, ContainerId, ContainerSpec, Status, random_hex};
+use super::container::{Container, ContainerId, Status, random_hex};
 use super::events::Event;
+use super::spec::ContainerSpec;
 use super::{FakeEngine, State};
 
 impl FakeEngine {

@@ -19,6 +19,7 @@ mod api;
 mod container;
 mod events;
 mod lifecycle;
+mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -33,10 +34,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::api::ApiVersion;
+pub use self::container::ContainerId;
 use self::container::{Container, Networks};
-pub use self::container::{ContainerId, ContainerSpec};
 pub use self::events::Event;
 use self::events::Hub;
+pub use self::spec::ContainerSpec;
 
 /// What a request to the engine asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
