@@ -252,5 +252,4 @@ fn bare_name(name: Option<&String>) -> String {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

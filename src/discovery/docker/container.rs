@@ -120,14 +120,39 @@ impl Container {
         self
     }
 
-    /// Whether `later` is another run of this container, as far as the two descriptions and `network` can tell.
-    pub(super) fn was_restarted(&self, later: &Self, network: Option<&str>) -> bool {
-        let endpoint = |container: &Self| {
-            let id = &container.networks.get(network?)?.endpoint_id;
-            (!id.is_empty()).then(|| id.clone())
-        };
-        endpoint(self).zip(endpoint(later)).is_some_and(|(then, now)| then != now)
-            || self.started_at().zip(later.started_at()).is_some_and(|(then, now)| then != now)
+    /// The run that it is in, as far as the description and the network that is dialled can tell.
+    pub(super) fn run(&self, network: Option<&str>) -> Run {
+        let endpoint = network.and_then(|network| Some((network.to_owned(), self.endpoint_id(network)?.to_owned())));
+        Run { started_at: self.started_at().map(str::to_owned), endpoint }
+    }
+
+    fn endpoint_id(&self, network: &str) -> Option<&str> {
+        self.networks.get(network).map(|endpoint| endpoint.endpoint_id.as_str()).filter(|id| !id.is_empty())
+    }
+}
+
+/// One run of a container, from a start to the next `die`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) started_at: Option<String>,
+    /// The network that is dialled, and the endpoint there.
+    endpoint: Option<(String, String)>,
+}
+
+impl Run {
+    /// Whether nothing is known by which another run could be told from this one.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.started_at.is_none() && self.endpoint.is_none()
+    }
+
+    /// Whether the container is still in this run, unless something tells otherwise. The start decides where both
+    /// know it: a container that left a network and joined it again has another endpoint in the same run.
+    pub(super) fn goes_on_in(&self, container: &Container) -> bool {
+        if let (Some(then), Some(now)) = (self.started_at.as_deref(), container.started_at()) {
+            return then == now;
+        }
+        let Some((network, then)) = &self.endpoint else { return true };
+        container.endpoint_id(network).is_none_or(|now| now == then)
     }
 }
 

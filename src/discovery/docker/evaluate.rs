@@ -199,5 +199,4 @@ fn verdict_on(lifecycle: Lifecycle) -> Verdict {
 }
 
 #[cfg(test)]
-#[path = "evaluate_tests.rs"]
 mod tests;

@@ -104,7 +104,7 @@ fn unknown(label: &str, key: &str) -> String {
     let distance = |known: &str| strsim::damerau_levenshtein(&key, known);
     let near = KNOWN.iter().map(|(known, _)| *known).min_by_key(|known| distance(known));
     // A short label is three slips away from anything.
-    match near.filter(|near| distance(near) <= NEAR.min(near.len() / 2)) {
+    match near.filter(|near| distance(near) <= NEAR.min(near.len() / 3)) {
         Some(near) => format!("unknown label {label:?} is ignored: did you mean {PREFIX}{near}?"),
         None => format!("unknown label {label:?} is ignored"),
     }

@@ -6,6 +6,8 @@ mod client;
 mod container;
 mod evaluate;
 mod event;
+#[cfg(test)]
+mod fixtures;
 mod identity;
 mod labels;
 mod signal;

@@ -12,9 +12,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use super::container::{Container, RunState};
+use super::container::{Container, Run, RunState};
 use super::evaluate::{Evaluation, Scope, evaluate};
 use super::event::{Event, EventKind};
+use super::identity::Identity;
 use super::signal::Signal;
 use crate::change::{Change, Observed, Provider, Sighting};
 use crate::discovery::verdict::{Considered, Verdict};
@@ -33,8 +34,8 @@ pub(super) enum Action {
     Forget(ReplicaId),
     /// Inspect this container.
     Inspect(ReplicaId),
-    /// Our own networks changed: find out who we are, and list again.
-    Rejoin,
+    /// Find out whether our own networks changed.
+    FindOurselves,
 }
 
 /// Everything that is known of the containers that are our business.
@@ -42,8 +43,8 @@ pub(super) enum Action {
 pub(super) struct Tracker {
     scope: Scope,
     known: HashMap<ReplicaId, Known>,
-    /// Who was told to stop, with the start of the run that was told, where we know it.
-    draining: HashMap<ReplicaId, Option<String>>,
+    /// Who was told to stop, and in which run.
+    draining: HashMap<ReplicaId, Run>,
     /// Signals that may have been the stop signal of a container whose stop signal we do not know.
     undecided: HashMap<ReplicaId, Vec<Signal>>,
     /// The inspects under way.
@@ -85,7 +86,7 @@ impl Known {
     fn is_succeeded_by(&self, now: &Self) -> bool {
         let (Some(was), Some(is)) = (self.sighting(), now.sighting()) else { return false };
         let left_drain = was.lifecycle == Lifecycle::Draining && is.lifecycle != Lifecycle::Draining;
-        left_drain || self.was_restarted(&now.container)
+        left_drain || !self.run().goes_on_in(&now.container)
     }
 
     /// Whether a list row is not enough to act on. It leaves out the ports of some containers, and after `unpause`
@@ -98,9 +99,8 @@ impl Known {
         }
     }
 
-    fn was_restarted(&self, now: &Container) -> bool {
-        let network = self.sighting().and_then(|was| was.spec.network.as_deref());
-        self.container.was_restarted(now, network)
+    fn run(&self) -> Run {
+        self.container.run(self.sighting().and_then(|sighting| sighting.spec.network.as_deref()))
     }
 }
 
@@ -113,8 +113,15 @@ impl Tracker {
     /// A new connection: what was under way on the old one will not be answered any more.
     pub(super) fn reconnected(&mut self, scope: Scope) {
         self.scope = scope;
+        // Nobody could tell the run that was told from the next.
+        self.draining.retain(|_, run| !run.is_unknown());
         self.asked.clear();
         self.touched = None;
+    }
+
+    /// Whether this is who we were when the connection was made.
+    pub(super) fn is_me(&self, me: &Identity) -> bool {
+        self.scope.me == *me
     }
 
     /// A list is being asked for, now.
@@ -127,7 +134,7 @@ impl Tracker {
         let Event { id, kind } = event;
         if self.scope.me.id.as_ref() == Some(&id) {
             let is_ours = matches!(kind, EventKind::Connect | EventKind::Disconnect(_));
-            return if is_ours { vec![Action::Rejoin] } else { Vec::new() };
+            return if is_ours { vec![Action::FindOurselves] } else { Vec::new() };
         }
         match kind {
             EventKind::Kill(signal) => self.on_kill(id, signal, at),
@@ -138,9 +145,13 @@ impl Tracker {
             }),
             // A container joins its networks before it starts: for one that we do not know, `start` will ring.
             EventKind::Connect if !self.is_watched(&id) => Vec::new(),
-            EventKind::Connect | EventKind::Start | EventKind::Unpause | EventKind::Rename | EventKind::Health => {
+            EventKind::Start => {
+                // A new run was told nothing yet, even if the end of the last one was missed.
+                self.draining.remove(&id);
+                self.undecided.remove(&id);
                 self.ask_anew(id, at)
             }
+            EventKind::Connect | EventKind::Unpause | EventKind::Rename | EventKind::Health => self.ask_anew(id, at),
         }
     }
 
@@ -152,7 +163,6 @@ impl Tracker {
             (Overtaken::ByNews, _) => self.ask(id.clone(), at),
             (Overtaken::No, None) => self.on_end(id, at),
             (Overtaken::No, Some(container)) => {
-                self.forgive_if_restarted(self.known.get(id).is_some_and(|was| was.was_restarted(&container)), id);
                 self.settle_drain(&container);
                 self.settle(container, at)
             }
@@ -176,7 +186,6 @@ impl Tracker {
         let (mut removes, mut questions) = (Vec::new(), Vec::new());
         for row in rows.into_iter().filter(|row| !is_touched(&row.id)) {
             let was = before.remove(&row.id);
-            self.forgive_if_restarted(was.as_ref().is_some_and(|was| was.was_restarted(&row)), &row.id);
             let row = was.iter().fold(row, |row, was| row.recalling(&was.container));
             let Some(now) = self.judge(row) else { continue };
             let id = now.container.id.clone();
@@ -243,14 +252,18 @@ impl Tracker {
         // A container that ended goes on leaving its networks.
         let has_ended = self.asked.get(&id).is_some_and(|asked| asked.overtaken == Overtaken::ByEnd);
         let is_asked = has_ended || self.overtake(&id, at);
+        self.touch(&id);
+        let mut actions = Vec::new();
         if let Some(known) = self.known.get(&id) {
             let mut container = known.container.clone();
             change(&mut container);
-            self.touch(&id);
-            return self.settle(container, at);
+            actions = self.settle(container, at);
         }
-        // Not judged yet: it may be in the list that is under way, as it was before.
-        if self.touched.is_some() && !is_asked { self.ask_anew(id, at) } else { Vec::new() }
+        // The row of a list that is under way is void now, and what we know may be of an earlier connection.
+        if self.touched.is_some() && !is_asked {
+            actions.extend(self.ask_anew(id, at));
+        }
+        actions
     }
 
     /// A signal was sent. While the stop signal is not known (a list does not tell) SIGTERM is taken for it: it is for
@@ -263,10 +276,12 @@ impl Tracker {
         let known = self.known.get(&id);
         let stop_signal = known.and_then(|known| known.container.stop_signal());
         if signal == Signal::KILL || signal == stop_signal.unwrap_or(Signal::TERM) {
-            let started_at = known.and_then(|known| known.container.started_at()).map(str::to_owned);
+            // While an answer is under way, what we know may be of the run before.
+            let is_current = self.touched.is_none() && !self.asked.contains_key(&id);
+            let run = known.filter(|_| is_current).map(Known::run).unwrap_or_default();
             let container = known.map(|known| known.container.clone());
-            let is_dated = started_at.is_some();
-            self.draining.entry(id.clone()).or_insert(started_at);
+            let is_dated = run.started_at.is_some();
+            self.draining.insert(id.clone(), run);
             let mut actions = container.map(|container| self.settle(container, at)).unwrap_or_default();
             if !is_dated {
                 actions.extend(self.ask(id, at));
@@ -293,27 +308,18 @@ impl Tracker {
         remove.into_iter().chain([Action::Forget(id.clone())]).collect()
     }
 
-    /// Another run of a container was not told anything yet.
-    fn forgive_if_restarted(&mut self, restarted: bool, id: &ReplicaId) {
-        if restarted {
-            self.draining.remove(id);
-            self.undecided.remove(id);
-        }
-    }
-
     /// Decides with an inspect's answer whether the container is still the one that was told to stop.
     fn settle_drain(&mut self, container: &Container) {
-        let started_at = container.started_at().map(str::to_owned);
-        let signals = self.undecided.remove(&container.id).unwrap_or_default();
+        let id = &container.id;
+        let signals = self.undecided.remove(id).unwrap_or_default();
         if signals.into_iter().any(|signal| Some(signal) == container.stop_signal()) {
-            self.draining.entry(container.id.clone()).or_insert_with(|| started_at.clone());
+            self.draining.entry(id.clone()).or_insert_with(|| container.run(None));
         }
-        let Some(told) = self.draining.get_mut(&container.id) else { return };
-        match told {
-            None => *told = started_at,
-            Some(_) if *told == started_at => {}
+        match self.draining.get_mut(id) {
+            Some(run) if run.goes_on_in(container) => run.started_at = container.started_at().map(str::to_owned),
             // Its `die` was missed, and this is the run after it.
-            Some(_) => drop(self.draining.remove(&container.id)),
+            Some(_) => drop(self.draining.remove(id)),
+            None => {}
         }
     }
 
@@ -363,5 +369,4 @@ fn remove(id: &ReplicaId, at: Instant) -> Action {
 }
 
 #[cfg(test)]
-#[path = "tracker_tests.rs"]
 mod tests;

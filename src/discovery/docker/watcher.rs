@@ -19,6 +19,7 @@ use super::backoff::Backoff;
 use super::client::{Client, DockerError};
 use super::container::Container;
 use super::evaluate::Scope;
+use super::event::Event;
 use super::identity::Identity;
 use super::tracker::{Action, Tracker};
 use crate::change::Observed;
@@ -49,7 +50,7 @@ pub struct Watcher {
 /// Why a connection is not followed any more.
 enum End {
     Failed(DockerError),
-    /// Our own networks changed.
+    /// We are not who we were, or not on the same networks.
     Rejoin,
     /// Nobody listens to the changes any more.
     Unheard,
@@ -65,6 +66,13 @@ impl From<DockerError> for End {
 type Asked<T> = Option<BoxFuture<'static, Result<T, DockerError>>>;
 /// The inspects under way.
 type Inspects = FuturesUnordered<BoxFuture<'static, (ReplicaId, Result<Option<Container>, DockerError>)>>;
+
+/// What was asked because of an event and is not answered yet.
+#[derive(Default)]
+struct Questions {
+    inspects: Inspects,
+    identity: Asked<Identity>,
+}
 
 /// Waits for the answer, for ever if nothing was asked. May be dropped and called again.
 async fn answer<T>(asked: &mut Asked<T>) -> Result<T, DockerError> {
@@ -112,7 +120,7 @@ impl Watcher {
         let client = Client::connect(&self.settings.host).await?;
         self.find_scope(&client).await?;
         let mut events = pin!(client.events(since));
-        let mut inspects = Inspects::new();
+        let mut questions = Questions::default();
         let mut list = Some(self.ask_list(&client));
         let mut ping: Asked<()> = None;
         let mut resync_at = Instant::now() + self.settings.resync_interval;
@@ -120,13 +128,10 @@ impl Watcher {
         loop {
             let actions = tokio::select! {
                 event = events.next() => {
-                    let event = event.ok_or(DockerError::StreamEnded)??;
-                    debug!(replica = %event.id, cause = ?event.kind, "Event received");
-                    self.status.events.fetch_add(1, Ordering::Relaxed);
                     ping_at = Instant::now() + IDLE;
-                    self.tracker.on_event(event, std::time::Instant::now())
+                    self.on_event(event.ok_or(DockerError::StreamEnded)??)
                 }
-                Some((id, answer)) = inspects.next() => match answer {
+                Some((id, answer)) = questions.inspects.next() => match answer {
                     Ok(container) => self.tracker.on_inspected(&id, container),
                     Err(error) => {
                         self.note_failed_inspect(&id, &error);
@@ -134,6 +139,12 @@ impl Watcher {
                         Vec::new()
                     }
                 },
+                me = answer(&mut questions.identity) => {
+                    if !self.tracker.is_me(&me?) {
+                        return Err(End::Rejoin);
+                    }
+                    Vec::new()
+                }
                 rows = answer(&mut list) => {
                     resync_at = Instant::now() + self.settings.resync_interval;
                     self.tracker.on_list(rows?, std::time::Instant::now())
@@ -153,8 +164,14 @@ impl Watcher {
                     Vec::new()
                 }
             };
-            self.perform(actions, &client, &mut inspects).await?;
+            self.perform(actions, &client, &mut questions).await?;
         }
+    }
+
+    fn on_event(&mut self, event: Event) -> Vec<Action> {
+        debug!(replica = %event.id, cause = ?event.kind, "Event received");
+        self.status.events.fetch_add(1, Ordering::Relaxed);
+        self.tracker.on_event(event, std::time::Instant::now())
     }
 
     fn ask_list(&mut self, client: &Client) -> BoxFuture<'static, Result<Vec<Container>, DockerError>> {
@@ -178,8 +195,9 @@ impl Watcher {
         Ok(())
     }
 
-    async fn perform(&mut self, actions: Vec<Action>, client: &Client, inspects: &mut Inspects) -> Result<(), End> {
+    async fn perform(&mut self, actions: Vec<Action>, client: &Client, questions: &mut Questions) -> Result<(), End> {
         for action in actions {
+            let client = client.clone();
             match action {
                 Action::Apply(observed) => self.changes.send(observed).await.map_err(|_| End::Unheard)?,
                 Action::Consider(considered) => {
@@ -193,10 +211,12 @@ impl Watcher {
                 }
                 Action::Forget(id) => self.status.forget(&id),
                 Action::Inspect(id) => {
-                    let client = client.clone();
-                    inspects.push(async move { (id.clone(), client.inspect(id.as_str()).await) }.boxed());
+                    questions.inspects.push(async move { (id.clone(), client.inspect(id.as_str()).await) }.boxed());
                 }
-                Action::Rejoin => return Err(End::Rejoin),
+                // Who we are is news only if it changed: after a reconnect old events may be told again.
+                Action::FindOurselves => {
+                    questions.identity = Some(async move { Identity::find(&client).await }.boxed());
+                }
             }
         }
         Ok(())
@@ -252,20 +272,7 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replica::ProbeSpec;
-
-    fn settings(host: String) -> DockerSettings {
-        DockerSettings {
-            host,
-            service: "gateway".into(),
-            project: None,
-            network: None,
-            port: None,
-            probe: ProbeSpec::default(),
-            drain_timeout: None,
-            resync_interval: Duration::from_secs(30),
-        }
-    }
+    use crate::discovery::docker::fixtures::settings;
 
     #[tokio::test(start_paused = true)]
     async fn a_missing_socket_is_tried_again_until_stopped() {
@@ -273,7 +280,7 @@ mod tests {
         let host = format!("unix://{}/docker.sock", dir.path().display());
         let (status, (changes, mut receiver)) = (Arc::<DiscoveryStatus>::default(), mpsc::channel(1));
         let stop = CancellationToken::new();
-        let watcher = Watcher::new(settings(host), Arc::clone(&status), changes);
+        let watcher = Watcher::new(DockerSettings { host, ..settings() }, Arc::clone(&status), changes);
         let running = tokio::spawn(watcher.run(stop.clone()));
         while status.reconnects.load(Ordering::Relaxed) < 10 {
             tokio::time::advance(Duration::from_millis(100)).await;

@@ -1,0 +1,104 @@
+//! Containers and scopes for the tests of this room.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::container::{Container, Details, Endpoint, RunState};
+use super::evaluate::Scope;
+use super::identity::Identity;
+use super::signal::Signal;
+use crate::config::settings::DockerSettings;
+use crate::replica::ProbeSpec;
+
+/// `--service gateway` and nothing else.
+pub(super) fn settings() -> DockerSettings {
+    DockerSettings {
+        host: "unix:///var/run/docker.sock".to_owned(),
+        service: "gateway".into(),
+        project: None,
+        network: None,
+        port: None,
+        probe: ProbeSpec::default(),
+        drain_timeout: None,
+        resync_interval: Duration::from_secs(30),
+    }
+}
+
+/// We are a container of project `shop` on the given networks.
+pub(super) fn inside(networks: &[&str]) -> Scope {
+    let networks = networks.iter().map(|name| ((*name).to_owned(), endpoint(name, "10.0.0.2"))).collect();
+    let me = Identity { id: Some("me".into()), project: Some("shop".to_owned()), networks: Some(networks) };
+    Scope { settings: settings(), me }
+}
+
+/// We are no container; `--project shop` was given.
+pub(super) fn outside() -> Scope {
+    Scope { settings: DockerSettings { project: Some("shop".to_owned()), ..settings() }, me: Identity::default() }
+}
+
+/// A place on the network of this name with this address.
+pub(super) fn endpoint(network: &str, address: &str) -> Endpoint {
+    Endpoint {
+        network_id: format!("{network}-id"),
+        endpoint_id: String::new(),
+        ipv4: address.parse().ok(),
+        ipv6: address.parse().ok(),
+    }
+}
+
+/// `shop-gateway-<number>` with id `g<number>`, as a list row has it.
+pub(super) fn gateway(number: u8) -> Container {
+    let labels = [
+        ("com.docker.compose.project", "shop".to_owned()),
+        ("com.docker.compose.service", "gateway".to_owned()),
+        ("com.docker.compose.container-number", number.to_string()),
+        ("com.docker.compose.oneoff", "False".to_owned()),
+    ];
+    Container {
+        id: format!("g{number}").into(),
+        name: format!("shop-gateway-{number}"),
+        image: Some("gateway:1".to_owned()),
+        labels: labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect(),
+        run_state: RunState::Running,
+        network_mode: "shop_default".to_owned(),
+        networks: [("shop_default".to_owned(), endpoint("shop_default", &format!("10.0.0.{}", 10 + number)))].into(),
+        ports: [3001].into(),
+        details: None,
+    }
+}
+
+/// A container outside Compose with these labels.
+pub(super) fn labelled(labels: &[(&str, &str)]) -> Container {
+    let labels: HashMap<_, _> = labels.iter().map(|(l, v)| ((*l).to_owned(), (*v).to_owned())).collect();
+    Container { id: "l".into(), name: "lonely".to_owned(), labels, ..gateway(1) }
+}
+
+impl Container {
+    /// The same as an inspect has it.
+    pub(super) fn inspected(mut self, stop_signal: &str, started_at: &str) -> Self {
+        let stop_signal = Signal::parse(stop_signal).unwrap();
+        self.details = Some(Details { stop_signal, started_at: Some(started_at.to_owned()) });
+        self
+    }
+
+    pub(super) fn labelled(mut self, label: &str, value: &str) -> Self {
+        self.labels.insert(label.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(super) fn is(mut self, run_state: RunState) -> Self {
+        self.run_state = run_state;
+        self
+    }
+
+    /// The same on these networks instead.
+    pub(super) fn on(mut self, networks: &[(&str, &str)]) -> Self {
+        self.networks = networks.iter().map(|(name, ip)| ((*name).to_owned(), endpoint(name, ip))).collect();
+        self
+    }
+
+    pub(super) fn exposing(mut self, ports: &[u16]) -> Self {
+        self.ports = ports.iter().copied().collect();
+        self
+    }
+}
