@@ -66,7 +66,7 @@ async fn attempt_until_answered(
             (Err(PickError::NoneReady { .. }), None) => return Err(Refusal::NoReplicaReady),
         };
         let replica = lease.replica();
-        let replay = (is_replayable && retries_left > 0).then(|| copy(&request));
+        let replay = (is_replayable && settings.retries > 0).then(|| copy(&request));
         let failed = match forward(&worker.pool, settings, replica, request, manner).await {
             Ok((answer, connection)) => {
                 let fit = make_fit(asked, answer, &replica.spec().name).map_err(|failure| note(replica, &failure))?;
@@ -76,11 +76,12 @@ async fn attempt_until_answered(
             Err(failed) => failed,
         };
         let refusal = note(replica, &failed.failure);
-        if retries_left == 0 || !retry::may_follow(&failed.failure, is_replayable) {
+        let is_free = settings.retries > 0 && retry::is_free(&failed.failure, failed.was_reused);
+        if !(is_free || retries_left > 0) || !retry::may_follow(&failed.failure, is_replayable) {
             return Err(refusal);
         }
         request = failed.unsent.or(replay).ok_or(refusal)?;
-        retries_left -= 1;
+        retries_left -= u32::from(!is_free);
         worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
         tried.add(replica);
         last = Some((failed.failure, failed.was_reused));

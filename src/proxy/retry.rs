@@ -16,6 +16,17 @@ pub(super) fn may_follow(failure: &Failure, is_replayable: bool) -> bool {
     failure.is_unsent() || (is_replayable && matches!(failure, Failure::Closed { answer_began: false, .. }))
 }
 
+/// Whether a further attempt is free, that is, not one of `--retries`: the replica said no at once, or all that failed
+/// was a kept connection. A service that is scaled down refuses in many places at once, and whoever is left can take
+/// the request; no replica is tried twice, so this ends.
+pub(super) fn is_free(failure: &Failure, was_reused: bool) -> bool {
+    match failure {
+        Failure::Connect(_) | Failure::Unsent => true,
+        Failure::Closed { answer_began, .. } => was_reused && !answer_began,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +59,21 @@ mod tests {
             (Failure::ClientStalled, false, false),
         ] {
             assert_eq!((may_follow(&failure, false), may_follow(&failure, true)), (any, replayable), "{failure}");
+        }
+    }
+
+    #[test]
+    fn only_what_cost_no_time_is_free() {
+        let closed = |answer_began| Failure::Closed { answer_began, detail: String::new() };
+        for (failure, fresh, reused) in [
+            (Failure::Connect(io::ErrorKind::ConnectionRefused.into()), true, true),
+            (Failure::Unsent, true, true),
+            (closed(false), false, true),
+            (closed(true), false, false),
+            (Failure::ConnectTimeout, false, false),
+            (Failure::ResponseTimeout, false, false),
+        ] {
+            assert_eq!((is_free(&failure, false), is_free(&failure, true)), (fresh, reused), "{failure}");
         }
     }
 }
