@@ -47,7 +47,7 @@ pub struct ProxySettings {
     pub keep_alive_timeout: Duration,
     /// How long a body or a tunnel may make no progress.
     pub idle_timeout: Duration,
-    /// Further attempts after a failed one.
+    /// Further attempts after a failed one; replicas that refuse at once do not count, unless it is 0.
     pub retries: u32,
     /// Who may say `X-Forwarded-*` about somebody else.
     pub trusted_proxies: Vec<IpNet>,

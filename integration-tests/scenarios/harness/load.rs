@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use integration_tests::client::Client;
 use tokio::task::JoinSet;
@@ -48,7 +48,7 @@ impl Tally {
                 self.first_seen.entry(replica.clone()).or_insert_with(SystemTime::now);
                 *self.answers.entry(replica).or_default() += 1;
             }
-            Err(failure) => self.failures.push(failure),
+            Err(failure) => self.failures.push(format!("{} {failure}", time_of_day())),
         }
     }
 }
@@ -110,6 +110,13 @@ impl Load {
         }
         self.tally()
     }
+}
+
+/// `19:11:45.227`, UTC, as in evenkeel's log.
+fn time_of_day() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seconds = now.as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, now.subsec_millis())
 }
 
 fn record(tally: &Mutex<Tally>, outcome: Result<String, String>) {

@@ -135,7 +135,7 @@ fn remove_leftovers() {
 impl Drop for Project {
     fn drop(&mut self) {
         if thread::panicking() {
-            let logs = self.command().args(["logs", "--no-color", "evenkeel"]).output();
+            let logs = self.command().args(["logs", "--no-color", "--tail=300", "evenkeel"]).output();
             let logs = logs.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
             eprintln!("--- evenkeel's log\n{}", logs.unwrap_or_else(|error| error.to_string()));
         }

@@ -37,15 +37,38 @@ fn when_every_replica_refuses_the_answer_is_502() {
 }
 
 #[test]
-fn every_replica_that_refuses_is_passed_over_unless_retries_are_off() {
+fn no_more_attempts_are_made_than_allowed() {
+    let breaks_off = || FakeReplica::start(|mut served| drop(served.request()));
+    let replicas: Vec<_> = (0..5).map(|_| breaks_off()).collect();
+    let addrs: Vec<_> = replicas.iter().map(|replica| replica.addr).collect();
+    for retries in [0, 1, 3] {
+        let before: usize = replicas.iter().map(FakeReplica::count).sum();
+        assert_eq!(Proxy::with(&addrs, |s| s.retries = retries).ask(GET).status(), 502);
+        let after: usize = replicas.iter().map(FakeReplica::count).sum();
+        assert_eq!(after - before, retries as usize + 1);
+    }
+}
+
+#[test]
+fn replicas_that_refuse_at_once_use_up_no_retry() {
+    let dead: Vec<_> = (0..6).map(|_| refusing()).collect();
+    let alive = FakeReplica::answering(OK);
+    let addrs: Vec<_> = dead.iter().map(|(_, addr)| *addr).chain([alive.addr]).collect();
+    let proxy = Proxy::with(&addrs, |s| s.retries = 1);
+    for request in [GET, POST].repeat(20) {
+        assert_eq!(proxy.ask(request).status(), 200);
+    }
+    assert_eq!(alive.count(), 40);
+}
+
+#[test]
+fn without_retries_a_refusal_is_the_answer() {
     let dead: Vec<_> = (0..5).map(|_| refusing()).collect();
     let addrs: Vec<_> = dead.iter().map(|(_, addr)| *addr).collect();
-    for (retries, expected) in [(0, 1), (1, 5)] {
-        let proxy = Proxy::with(&addrs, |s| s.retries = retries);
-        assert_eq!(proxy.ask(GET).status(), 502);
-        let attempts: u64 = (1..=5).map(|number| proxy.replica("gateway", number).metrics().errors()).sum();
-        assert_eq!(attempts, expected);
-    }
+    let proxy = Proxy::with(&addrs, |s| s.retries = 0);
+    assert_eq!(proxy.ask(GET).status(), 502);
+    let attempts: u64 = (1..=5).map(|number| proxy.replica("gateway", number).metrics().errors()).sum();
+    assert_eq!(attempts, 1);
 }
 
 #[test]
