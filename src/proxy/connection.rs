@@ -41,7 +41,9 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
     let client = Client { addr, activity: activity.clone() };
     let service = service_fn(|request| {
         let (worker, client) = (Rc::clone(&worker), client.clone());
-        async move { Ok::<_, Infallible>(pipeline::serve(&worker, &client, request).await) }
+        // Not in the future: hyper reads on before it first polls that.
+        let exchange = client.activity.begin_exchange();
+        async move { Ok::<_, Infallible>(pipeline::serve(&worker, &client, exchange, request).await) }
     });
     let mut connection = pin!(worker.http.serve_connection(stream, service).with_upgrades());
     let ended = tokio::select! {

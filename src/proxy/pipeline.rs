@@ -25,8 +25,12 @@ use crate::metrics::Refusal;
 use crate::replica::Replica;
 
 /// Answers one request, whatever happens.
-pub(super) async fn serve(worker: &Rc<Worker>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
-    let exchange = client.activity.begin_exchange();
+pub(super) async fn serve(
+    worker: &Rc<Worker>,
+    client: &Client,
+    exchange: Exchange,
+    request: Request<Incoming>,
+) -> Response<Answer> {
     let mut answer = match attempt_until_answered(worker, client, request, exchange).await {
         Ok(answer) => answer,
         Err(refusal) => {

@@ -69,7 +69,7 @@ impl Worker {
     fn new(context: Arc<Context>) -> Self {
         let balancer = Balancer::new(context.registry.clone(), context.settings.policy, fastrand::u64(..));
         let mut http = http1::Builder::new();
-        http.half_close(true).max_header_size(MAX_HEAD_BYTES);
+        http.max_header_size(MAX_HEAD_BYTES);
         let stop = context.stop_accepting.child_token();
         Self { context, balancer, pool: Rc::default(), http, tasks: TaskTracker::new(), stop }
     }
