@@ -108,6 +108,7 @@ fn single_threaded_runtime() -> Result<runtime::Runtime, Error> {
 /// A running evenkeel.
 #[derive(Debug)]
 pub struct App {
+    registry: Registry,
     proxy_addr: SocketAddr,
     admin_addr: SocketAddr,
     readiness: Arc<Readiness>,
@@ -172,7 +173,7 @@ impl App {
                 .collect(),
             admin_listener,
             admin: AdminState {
-                registry,
+                registry: registry.clone(),
                 discovery: status,
                 proxy: metrics,
                 readiness: Arc::clone(&readiness),
@@ -190,7 +191,23 @@ impl App {
         info!(addr = %proxy_addr, "Proxy listening");
         info!(addr = %admin_addr, "Admin listening");
         let settings = settings.shutdown;
-        Ok(Self { proxy_addr, admin_addr, readiness, settings, stop_accepting, abort, workers, stop_control, control })
+        Ok(Self {
+            registry,
+            proxy_addr,
+            admin_addr,
+            readiness,
+            settings,
+            stop_accepting,
+            abort,
+            workers,
+            stop_control,
+            control,
+        })
+    }
+
+    /// What is known of the replicas.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Where clients come in; tells the port when 0 was asked for.
