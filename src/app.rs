@@ -6,12 +6,11 @@
 //! ```
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -65,10 +64,10 @@ impl Error {
 /// When a port cannot be bound or the system refuses a thread.
 pub fn run(settings: Settings) -> Result<(), Error> {
     let runtime = single_threaded_runtime()?;
+    // Handlers first: a signal during start-up must not kill us half-way.
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let app = App::start(settings)?;
     runtime.block_on(async {
-        // Handlers first: a signal during start-up must not kill us half-way.
-        let mut signals = Signals::new()?;
-        let app = App::start(settings)?;
         let name = signals.next().await;
         info!(cause = name, "Shutdown began");
         tokio::select! {
@@ -78,8 +77,8 @@ pub fn run(settings: Settings) -> Result<(), Error> {
                 std::process::exit(1);
             }
         }
-        Ok(())
-    })
+    });
+    Ok(())
 }
 
 struct Signals {
@@ -132,11 +131,7 @@ impl App {
     pub fn start(settings: Settings) -> Result<Self, Error> {
         let listeners = Listener::bind(settings.proxy.listen, settings.proxy.threads.get())?;
         let proxy_addr = listeners.first().map_or(settings.proxy.listen, Listener::local_addr);
-        let control_runtime = single_threaded_runtime()?;
-        let admin_listener = {
-            let _guard = control_runtime.enter();
-            admin::bind(settings.admin_listen)?
-        };
+        let admin_listener = admin::bind(settings.admin_listen)?;
         let admin_addr = admin_listener.local_addr().map_err(Error::system("read the admin port"))?;
 
         let (registry, writer) = Registry::new();
@@ -183,9 +178,10 @@ impl App {
             },
             stop: stop_control.token().clone(),
         };
+        let runtime = single_threaded_runtime()?;
         let control = std::thread::Builder::new()
             .name("evenkeel-control".into())
-            .spawn(move || control_runtime.block_on(control.run()))
+            .spawn(move || runtime.block_on(control.run()))
             .map_err(Error::system("start the control thread"))?;
 
         info!(addr = %proxy_addr, "Proxy listening");
