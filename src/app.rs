@@ -257,12 +257,13 @@ impl Control {
         if !self.statics.is_empty() {
             self.writer.apply(Change::Reset { provider: Provider::Static, replicas: self.statics });
         }
-        let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
         let tasks = TaskTracker::new();
         if let (Some(docker), Some(status)) = (self.docker, &self.status) {
+            // Made here: the writer ends with the last sender, so there must be none but the watcher's.
+            let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
             tasks.spawn(Watcher::new(docker, Arc::clone(status), changes).run(self.stop.clone()));
+            tasks.spawn(write(self.writer, inbox, Arc::clone(status)));
         }
-        tasks.spawn(write(self.writer, inbox, self.status));
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
         tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
         tasks.close();
@@ -271,11 +272,10 @@ impl Control {
 }
 
 /// The registry's one writer: applies changes in the order in which they come, until every provider is gone.
-async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Option<Arc<DiscoveryStatus>>) {
+async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Arc<DiscoveryStatus>) {
     while let Some(Observed { change, at }) = inbox.recv().await {
         let is_reset = matches!(change, Change::Reset { .. });
         let changed = writer.apply(change);
-        let Some(status) = &status else { continue };
         if is_reset {
             status.set_synced();
         } else if changed {
