@@ -156,6 +156,39 @@ fn a_missed_restart_shows_in_another_endpoint() {
 }
 
 #[test]
+fn a_kill_that_comes_after_its_die_is_of_no_consequence() {
+    let mut desk = Desk::with(&[gateway(1)]);
+    desk.event("g1", EventKind::Health);
+    desk.event("g1", EventKind::Die);
+    desk.kill("g1", "TERM");
+    desk.kill("g1", "QUIT");
+    desk.answer(Some(inspected(1)));
+    desk.assert(&["Remove g1"], &[]);
+    assert!(desk.tracker.draining.is_empty() && desk.tracker.undecided.is_empty());
+
+    let mut desk = Desk::new();
+    desk.tracker.list_asked();
+    desk.event("g1", EventKind::Die);
+    desk.kill("g1", "TERM");
+    desk.kill("g1", "QUIT");
+    desk.list_answered(&[gateway(1)]);
+    desk.answer(Some(inspected(1).is(RunState::Down("exited".to_owned()))));
+    desk.assert(&["Reset"], &[]);
+    assert!(desk.tracker.draining.is_empty() && desk.tracker.undecided.is_empty());
+}
+
+#[test]
+fn a_signal_to_a_run_that_ended_unseen_does_not_drain_the_next() {
+    let mut desk = Desk::with(&[gateway(1)]);
+    desk.kill("g1", "QUIT");
+    desk.reconnect();
+    desk.list(&[gateway(1)]);
+    desk.event("g1", EventKind::Health);
+    desk.answer(Some(gateway(1).inspected("QUIT", "second")));
+    assert_eq!(desk.registry[&"g1".into()], Running);
+}
+
+#[test]
 fn a_restart_is_a_new_replica() {
     let mut desk = Desk::with(&[inspected(1)]);
     desk.kill("g1", "TERM");
