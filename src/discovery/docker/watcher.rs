@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::backoff::Backoff;
+use super::backoff::{self, Backoff};
 use super::client::{Client, DockerError};
 use super::container::Container;
 use super::evaluate::Scope;
@@ -101,13 +101,19 @@ impl Watcher {
     /// Follows the engine until `stop` (or until the receiver of the changes is gone). A connection that fails is
     /// made again, for ever; meanwhile the last truth stays.
     pub async fn run(mut self, stop: CancellationToken) {
-        while let Some(Err(end)) = stop.run_until_cancelled(self.follow()).await {
+        loop {
+            let began = Instant::now();
+            let Some(Err(end)) = stop.run_until_cancelled(self.follow()).await else { return };
             let error = match end {
                 End::Failed(error) => error,
                 End::Rejoin => continue,
                 End::Unheard => return,
             };
             self.note_failure(&error);
+            // One list is no proof of a good connection: behind some proxies the event stream ends at once.
+            if began.elapsed() >= backoff::LONGEST {
+                self.backoff = Backoff::default();
+            }
             if stop.run_until_cancelled(sleep(self.backoff.next_delay())).await.is_none() {
                 return;
             }
@@ -125,6 +131,8 @@ impl Watcher {
         let mut ping: Asked<()> = None;
         let mut resync_at = Instant::now() + self.settings.resync_interval;
         let mut ping_at = Instant::now() + IDLE;
+        // A list that was asked for before an inspect failed does not make up for it.
+        let mut is_in_doubt = false;
         loop {
             let actions = tokio::select! {
                 event = events.next() => {
@@ -136,6 +144,7 @@ impl Watcher {
                     Err(error) => {
                         self.note_failed_inspect(&id, &error);
                         resync_at = resync_at.min(Instant::now() + SOON);
+                        is_in_doubt = true;
                         Vec::new()
                     }
                 },
@@ -146,7 +155,8 @@ impl Watcher {
                     Vec::new()
                 }
                 rows = answer(&mut list) => {
-                    resync_at = Instant::now() + self.settings.resync_interval;
+                    let interval = self.settings.resync_interval;
+                    resync_at = Instant::now() + if is_in_doubt { SOON.min(interval) } else { interval };
                     self.tracker.on_list(rows?, std::time::Instant::now())
                 }
                 pong = answer(&mut ping) => {
@@ -155,6 +165,7 @@ impl Watcher {
                     Vec::new()
                 }
                 () = sleep_until(resync_at), if list.is_none() => {
+                    is_in_doubt = false;
                     list = Some(self.ask_list(&client));
                     Vec::new()
                 }
@@ -235,7 +246,6 @@ impl Watcher {
     }
 
     fn note_success(&mut self) {
-        self.backoff = Backoff::default();
         self.told = None;
         if !self.status.is_connected() {
             info!("Docker connected");
