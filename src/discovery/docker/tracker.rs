@@ -8,6 +8,7 @@
 //! - So is a row of a list, for the containers that an event touched since the list was asked for.
 //! - A container that was told to stop still lists and inspects as running: it is remembered, by id, until `die` or
 //!   until it turns out to be another run.
+//! - A list may show a container as running for a moment after its `die`: such a row is not believed but inspected.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -48,6 +49,8 @@ pub(super) struct Tracker {
     /// Signals that may have been the stop signal of a container whose stop signal we do not know, and the run in which
     /// they were sent.
     undecided: HashMap<ReplicaId, (Run, Vec<Signal>)>,
+    /// Who ended, until a `start` or a list without it.
+    ended: HashSet<ReplicaId>,
     /// The inspects under way.
     asked: HashMap<ReplicaId, Asked>,
     /// While a list is under way: the containers that an event touched since.
@@ -107,8 +110,8 @@ impl Known {
 
 impl Tracker {
     pub(super) fn new(scope: Scope) -> Self {
-        let (known, draining, undecided, asked) = Default::default();
-        Self { scope, known, draining, undecided, asked, touched: None }
+        let (known, draining, undecided, ended, asked) = Default::default();
+        Self { scope, known, draining, undecided, ended, asked, touched: None }
     }
 
     /// A new connection: what was under way on the old one will not be answered any more.
@@ -151,6 +154,7 @@ impl Tracker {
                 // A new run was told nothing yet, even if the end of the last one was missed.
                 self.draining.remove(&id);
                 self.undecided.remove(&id);
+                self.ended.remove(&id);
                 self.ask_anew(id, at)
             }
             EventKind::Connect | EventKind::Unpause | EventKind::Rename | EventKind::Health => self.ask_anew(id, at),
@@ -165,6 +169,9 @@ impl Tracker {
             (Overtaken::ByNews, _) => self.ask(id.clone(), at),
             (Overtaken::No, None) => self.on_end(id, at),
             (Overtaken::No, Some(container)) => {
+                if !matches!(container.run_state, RunState::Down(_)) {
+                    self.ended.remove(id);
+                }
                 self.settle_drain(&container);
                 self.settle(container, at)
             }
@@ -185,8 +192,13 @@ impl Tracker {
         let is_there = |id: &ReplicaId| listed.contains(id) || is_touched(id);
         self.draining.retain(|id, _| is_there(id));
         self.undecided.retain(|id, _| is_there(id));
+        self.ended.retain(is_there);
         let (mut removes, mut questions) = (Vec::new(), Vec::new());
         for row in rows.into_iter().filter(|row| !is_touched(&row.id)) {
+            if self.ended.contains(&row.id) {
+                questions.push(row.id);
+                continue;
+            }
             let was = before.remove(&row.id);
             let row = was.iter().fold(row, |row, was| row.recalling(&was.container));
             let Some(now) = self.judge(row) else { continue };
@@ -306,6 +318,7 @@ impl Tracker {
         self.touch(id);
         self.draining.remove(id);
         self.undecided.remove(id);
+        self.ended.insert(id.clone());
         if let Some(asked) = self.asked.get_mut(id) {
             asked.overtaken = Overtaken::ByEnd;
         }

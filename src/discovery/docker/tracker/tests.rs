@@ -275,6 +275,26 @@ fn a_list_neither_resurrects_nor_drops() {
 }
 
 #[test]
+fn a_list_that_still_shows_who_died_is_not_believed() {
+    let mut desk = Desk::with(&[gateway(1), gateway(2)]);
+    desk.event("g1", EventKind::Die);
+    desk.list(&[gateway(1), gateway(2)]);
+    assert_eq!(desk.registry.keys().collect::<Vec<_>>(), [&"g2".into()], "its row is of a moment before");
+    assert_eq!(desk.asked, ["g1".into()]);
+    desk.answer(Some(gateway(1).is(RunState::Down("exited".into()))));
+    desk.list(&[gateway(1), gateway(2)]);
+    desk.answer(Some(gateway(1).is(RunState::Down("exited".into()))));
+    assert_eq!(desk.registry.len(), 1);
+
+    // It does run again, and its `start` was missed: the inspect is believed, and so is every list from then on.
+    desk.event("g1", EventKind::Die);
+    desk.list(&[gateway(1), gateway(2)]);
+    desk.answer(Some(gateway(1).inspected("TERM", "second")));
+    desk.list(&[gateway(1), gateway(2)]);
+    assert_eq!((desk.registry.len(), desk.asked.len()), (2, 0));
+}
+
+#[test]
 fn an_event_on_a_container_not_yet_listed_is_looked_into() {
     let mut desk = Desk::new();
     desk.tracker.list_asked();
