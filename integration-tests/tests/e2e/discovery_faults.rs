@@ -41,6 +41,24 @@ async fn events_that_never_came_are_made_up_for_by_the_next_resync() {
 }
 
 #[tokio::test]
+async fn a_stream_that_goes_deaf_while_pings_are_answered_is_opened_again() {
+    let (sidecar, gateways) =
+        Sidecar::with_replicas(2, |settings| docker(settings).resync_interval = Duration::from_millis(300)).await;
+    let (lists, streams) = (sidecar.engine.requests(Endpoint::List), sidecar.engine.requests(Endpoint::Events));
+    eventually(PATIENCE, "quiet lists", async || sidecar.engine.requests(Endpoint::List) >= lists + 3).await;
+    assert_eq!(sidecar.engine.requests(Endpoint::Events), streams, "quiet is not deaf");
+
+    sidecar.engine.drop_events(true);
+    sidecar.engine.remove(&gateways[0].id);
+    eventually(PATIENCE, "the stream is opened again", async || sidecar.engine.requests(Endpoint::Events) > streams)
+        .await;
+    sidecar.engine.drop_events(false);
+    sidecar.until_gone("gateway-1").await;
+    let _third = sidecar.run("gateway-3");
+    sidecar.until_ready(&["gateway-2", "gateway-3"]).await;
+}
+
+#[tokio::test]
 async fn doubled_events_make_no_doubles() {
     let (sidecar, gateways) = Sidecar::with_replicas(1, |_| {}).await;
     sidecar.engine.duplicate_events(true);

@@ -1,5 +1,6 @@
 //! The watcher: follows one Docker engine for as long as the program runs, whatever the engine does.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
@@ -133,10 +134,13 @@ impl Watcher {
         let mut ping_at = Instant::now() + IDLE;
         // A list that was asked for before an inspect failed does not make up for it.
         let mut is_in_doubt = false;
+        // Whether an event has come since the last list; before the first one, nothing can be missing.
+        let mut has_heard = true;
         loop {
             let actions = tokio::select! {
                 event = events.next() => {
                     ping_at = Instant::now() + IDLE;
+                    has_heard = true;
                     self.on_event(event.ok_or(DockerError::StreamEnded)??)
                 }
                 Some((id, answer)) = questions.inspects.next() => match answer {
@@ -157,7 +161,14 @@ impl Watcher {
                 rows = answer(&mut list) => {
                     let interval = self.settings.resync_interval;
                     resync_at = Instant::now() + if is_in_doubt { SOON.min(interval) } else { interval };
-                    self.tracker.on_list(rows?, std::time::Instant::now())
+                    let before = self.considered_ids();
+                    let actions = self.tracker.on_list(rows?, std::time::Instant::now());
+                    self.perform(actions, &client, &mut questions).await?;
+                    // A stream of a connection of its own can go silent while pings on others are answered.
+                    if !std::mem::take(&mut has_heard) && before != self.considered_ids() {
+                        return Err(DockerError::StreamDead.into());
+                    }
+                    Vec::new()
                 }
                 pong = answer(&mut ping) => {
                     pong?;
@@ -177,6 +188,10 @@ impl Watcher {
             };
             self.perform(actions, &client, &mut questions).await?;
         }
+    }
+
+    fn considered_ids(&self) -> HashSet<ReplicaId> {
+        self.status.considered().into_iter().map(|considered| considered.id).collect()
     }
 
     fn on_event(&mut self, event: Event) -> Vec<Action> {
