@@ -6,19 +6,18 @@
 //! ```
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminState, Readiness};
 use crate::change::{Change, Observed, Provider, Sighting};
@@ -65,10 +64,10 @@ impl Error {
 /// When a port cannot be bound or the system refuses a thread.
 pub fn run(settings: Settings) -> Result<(), Error> {
     let runtime = single_threaded_runtime()?;
+    // Handlers first: a signal during start-up must not kill us half-way.
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let app = App::start(settings)?;
     runtime.block_on(async {
-        // Handlers first: a signal during start-up must not kill us half-way.
-        let mut signals = Signals::new()?;
-        let app = App::start(settings)?;
         let name = signals.next().await;
         info!(cause = name, "Shutdown began");
         tokio::select! {
@@ -78,8 +77,8 @@ pub fn run(settings: Settings) -> Result<(), Error> {
                 std::process::exit(1);
             }
         }
-        Ok(())
-    })
+    });
+    Ok(())
 }
 
 struct Signals {
@@ -108,6 +107,7 @@ fn single_threaded_runtime() -> Result<runtime::Runtime, Error> {
 /// A running evenkeel.
 #[derive(Debug)]
 pub struct App {
+    registry: Registry,
     proxy_addr: SocketAddr,
     admin_addr: SocketAddr,
     readiness: Arc<Readiness>,
@@ -131,11 +131,7 @@ impl App {
     pub fn start(settings: Settings) -> Result<Self, Error> {
         let listeners = Listener::bind(settings.proxy.listen, settings.proxy.threads.get())?;
         let proxy_addr = listeners.first().map_or(settings.proxy.listen, Listener::local_addr);
-        let control_runtime = single_threaded_runtime()?;
-        let admin_listener = {
-            let _guard = control_runtime.enter();
-            admin::bind(settings.admin_listen)?
-        };
+        let admin_listener = admin::bind(settings.admin_listen)?;
         let admin_addr = admin_listener.local_addr().map_err(Error::system("read the admin port"))?;
 
         let (registry, writer) = Registry::new();
@@ -172,7 +168,7 @@ impl App {
                 .collect(),
             admin_listener,
             admin: AdminState {
-                registry,
+                registry: registry.clone(),
                 discovery: status,
                 proxy: metrics,
                 readiness: Arc::clone(&readiness),
@@ -182,15 +178,32 @@ impl App {
             },
             stop: stop_control.token().clone(),
         };
+        let runtime = single_threaded_runtime()?;
         let control = std::thread::Builder::new()
             .name("evenkeel-control".into())
-            .spawn(move || control_runtime.block_on(control.run()))
+            .spawn(move || runtime.block_on(control.run()))
             .map_err(Error::system("start the control thread"))?;
 
         info!(addr = %proxy_addr, "Proxy listening");
         info!(addr = %admin_addr, "Admin listening");
         let settings = settings.shutdown;
-        Ok(Self { proxy_addr, admin_addr, readiness, settings, stop_accepting, abort, workers, stop_control, control })
+        Ok(Self {
+            registry,
+            proxy_addr,
+            admin_addr,
+            readiness,
+            settings,
+            stop_accepting,
+            abort,
+            workers,
+            stop_control,
+            control,
+        })
+    }
+
+    /// What is known of the replicas.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Where clients come in; tells the port when 0 was asked for.
@@ -244,29 +257,67 @@ impl Control {
         if !self.statics.is_empty() {
             self.writer.apply(Change::Reset { provider: Provider::Static, replicas: self.statics });
         }
-        let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
-        let tasks = TaskTracker::new();
+        let (readiness, status) = (Arc::clone(&self.admin.readiness), self.status.clone());
+        let mut tasks = JoinSet::new();
         if let (Some(docker), Some(status)) = (self.docker, &self.status) {
+            // Made here: the writer ends with the last sender, so there must be none but the watcher's.
+            let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
             tasks.spawn(Watcher::new(docker, Arc::clone(status), changes).run(self.stop.clone()));
+            tasks.spawn(write(self.writer, inbox, Arc::clone(status)));
         }
-        tasks.spawn(write(self.writer, inbox, self.status));
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
         tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
-        tasks.close();
-        tasks.wait().await;
+        supervise(tasks, &readiness, status.as_deref()).await;
+    }
+}
+
+/// Waits for every control task. One that panics takes neither the others nor the traffic with it, which goes on with
+/// the last truth; but it must not look as if that truth were still kept.
+async fn supervise(mut tasks: JoinSet<()>, readiness: &Readiness, status: Option<&DiscoveryStatus>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            error!(cause = %error, "Control task failed: going on with what is known; only a restart helps");
+            readiness.set_failed();
+            if let Some(status) = status {
+                status.set_connected(false);
+            }
+        }
     }
 }
 
 /// The registry's one writer: applies changes in the order in which they come, until every provider is gone.
-async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Option<Arc<DiscoveryStatus>>) {
+async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Arc<DiscoveryStatus>) {
     while let Some(Observed { change, at }) = inbox.recv().await {
         let is_reset = matches!(change, Change::Reset { .. });
         let changed = writer.apply(change);
-        let Some(status) = &status else { continue };
         if is_reset {
             status.set_synced();
         } else if changed {
             status.event_to_route.observe(at.elapsed());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_control_task_that_panics_is_told_and_the_others_go_on() {
+        let (readiness, status) = (Readiness::default(), DiscoveryStatus::default());
+        readiness.set_listening();
+        status.set_synced();
+        status.set_connected(true);
+        let mut tasks = JoinSet::new();
+        let (alive, mut is_alive) = mpsc::channel::<()>(1);
+        tasks.spawn(async { panic!("as the test wants it") });
+        tasks.spawn(async move {
+            tokio::task::yield_now().await;
+            alive.send(()).await.unwrap()
+        });
+        supervise(tasks, &readiness, Some(&status)).await;
+        assert_eq!(is_alive.recv().await, Some(()));
+        assert_eq!(readiness.reasons(Some(&status)), ["a control task failed: only a restart helps"]);
+        assert!(!status.is_connected());
     }
 }

@@ -7,9 +7,7 @@ use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use evenkeel::app::App;
-use evenkeel::config::settings::{DockerSettings, LogFormat, LogSettings, ProxySettings, Settings, ShutdownSettings};
-use evenkeel::replica::ProbeSpec;
-use evenkeel::service::Policy;
+use evenkeel::config::settings::{DockerSettings, ProxySettings, Settings};
 use integration_tests::{ContainerId, ContainerSpec, FakeEngine, TestReplica, client};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -142,32 +140,14 @@ impl Demo {
 
 fn settings(engine: &FakeEngine) -> Settings {
     Settings {
-        proxy: ProxySettings {
-            listen: ([127, 0, 0, 1], 8080).into(),
-            threads: std::thread::available_parallelism().unwrap_or(std::num::NonZero::<usize>::MIN),
-            service: SERVICE.into(),
-            policy: Policy::default(),
-            connect_timeout: Duration::from_secs(1),
-            response_timeout: Duration::from_secs(30),
-            head_timeout: Duration::from_secs(10),
-            keep_alive_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
-            retries: 2,
-            trusted_proxies: Vec::new(),
-        },
+        proxy: ProxySettings { listen: ([127, 0, 0, 1], 8080).into(), ..ProxySettings::default() },
         admin_listen: ([127, 0, 0, 1], 9900).into(),
         docker: Some(DockerSettings {
             host: engine.host(),
-            service: SERVICE.into(),
             project: Some(PROJECT.to_owned()),
             network: Some(NETWORK.to_owned()),
-            port: None,
-            probe: ProbeSpec::default(),
-            drain_timeout: None,
-            resync_interval: Duration::from_secs(30),
+            ..DockerSettings::default()
         }),
-        statics: Vec::new(),
-        shutdown: ShutdownSettings { lame_duck: Duration::ZERO, timeout: Duration::from_secs(8) },
-        log: LogSettings { filter: "info".to_owned(), format: LogFormat::Text },
+        ..Settings::default()
     }
 }

@@ -72,6 +72,20 @@ fn run_refuses_a_wrong_configuration_with_or_without_its_name() {
 }
 
 #[test]
+fn run_ends_at_once_where_a_port_is_taken_and_names_it() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    for (flag, other) in [("--listen", "--admin-listen"), ("--admin-listen", "--listen")] {
+        let (code, _, err) =
+            run(&["run", "--no-docker", "--static=gateway=127.0.0.1:1", flag, &taken, other, "127.0.0.1:0"]);
+        assert_eq!(code, Some(1), "{err}");
+        let first = err.lines().next().unwrap_or_default();
+        assert!(first.starts_with("error: cannot listen on") && first.contains(&taken), "{err}");
+        assert!(first.ends_with(flag) && !err.contains("panicked"), "{err}");
+    }
+}
+
+#[test]
 fn an_unknown_flag_gets_a_suggestion() {
     let (code, _, err) = run(&["--conect-timeout", "3s"]);
     assert_eq!(code, Some(2));

@@ -27,8 +27,8 @@ fn hint(kind: ErrorKind) -> &'static str {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_taken_port_is_named_with_what_to_do() {
+    #[test]
+    fn a_taken_port_is_named_with_what_to_do() {
         let taken = crate::admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let addr = taken.local_addr().unwrap();
         let error = crate::admin::bind(addr).unwrap_err().to_string();
@@ -36,8 +36,8 @@ mod tests {
         assert!(error.ends_with("; stop what listens there or choose another address with --admin-listen"), "{error}");
     }
 
-    #[tokio::test]
-    async fn an_address_of_another_machine_is_named_too() {
+    #[test]
+    fn an_address_of_another_machine_is_named_too() {
         let error = crate::admin::bind(SocketAddr::from(([192, 0, 2, 1], 0))).unwrap_err().to_string();
         assert!(error.contains("192.0.2.1:0") && error.contains("an address of this machine"), "{error}");
     }

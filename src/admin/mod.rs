@@ -9,12 +9,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::discovery::status::DiscoveryStatus;
 use crate::metrics::ProxyMetrics;
@@ -46,18 +46,22 @@ pub struct AdminState {
     pub started: SystemTime,
 }
 
-/// Takes the address; to be called within a runtime's context. Fails if the address is taken, not ours or not allowed.
+/// Takes the address. Fails if the address is taken, not ours or not allowed.
 pub fn bind(addr: SocketAddr) -> Result<TcpListener, AdminError> {
     let bind = || {
-        let listener = std::net::TcpListener::bind(addr)?;
+        let listener = TcpListener::bind(addr)?;
         listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
+        Ok(listener)
     };
     bind().map_err(|source| AdminError { addr, source })
 }
 
 /// Serves the admin pages until `stop`, then lets requests under way finish for at most a second.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: CancellationToken) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return error!(%error, "Admin listener failed"),
+    };
     let stopping = stop.clone();
     let serving = axum::serve(listener, pages::router(state)).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel::app::App;
-use evenkeel::config::settings::{DockerSettings, LogFormat, LogSettings, ProxySettings, Settings, ShutdownSettings};
-use evenkeel::replica::ProbeSpec;
-use evenkeel::service::Policy;
+use evenkeel::config::settings::{DockerSettings, ProxySettings, Settings};
 use integration_tests::client::{self, Client, Response};
 use integration_tests::{ContainerId, ContainerSpec, FakeEngine, TestReplica, eventually, eventually_some};
 use serde_json::Value;
@@ -203,31 +201,20 @@ fn settings(engine: &FakeEngine) -> Settings {
         proxy: ProxySettings {
             listen: ([127, 0, 0, 1], 0).into(),
             threads: NonZero::new(2).expect("two"),
-            service: "gateway".into(),
-            policy: Policy::P2c,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(5),
-            head_timeout: Duration::from_secs(5),
-            keep_alive_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
-            retries: 2,
-            trusted_proxies: Vec::new(),
+            ..ProxySettings::default()
         },
         admin_listen: ([127, 0, 0, 1], 0).into(),
         docker: Some(DockerSettings {
             host: engine.host(),
-            service: "gateway".into(),
             project: Some("shop".to_owned()),
             network: Some(NETWORK.to_owned()),
-            port: None,
-            probe: ProbeSpec::default(),
-            drain_timeout: None,
             // A test that wants a relist on a clock says so; the others must do without.
             resync_interval: NEVER,
+            ..DockerSettings::default()
         }),
-        statics: Vec::new(),
-        shutdown: ShutdownSettings { lame_duck: Duration::ZERO, timeout: Duration::from_secs(8) },
-        log: LogSettings { filter: "info".to_owned(), format: LogFormat::Text },
+        ..Settings::default()
     }
 }
 
