@@ -11,6 +11,7 @@ mod failure;
 mod forward;
 mod forwarded;
 mod headers;
+pub mod http1;
 mod listener;
 mod pipeline;
 mod pool;
