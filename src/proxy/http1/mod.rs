@@ -21,6 +21,7 @@ pub mod reject;
 pub mod rewrite;
 pub mod span;
 pub mod target;
+mod trailers;
 pub mod upgrade;
 pub mod via;
 
