@@ -77,7 +77,7 @@ pub fn response(
         Some(length) => (ResponseBody::Length(length), None),
         None => (ResponseBody::UntilClose, None),
     };
-    let is_odd = has_none && is_chunked || fields.has(Name::ContentLength) && is_chunked;
+    let is_odd = is_chunked && (has_none || fields.has(Name::ContentLength));
     let persists = persists(head.version, fields) && body != ResponseBody::UntilClose && !is_odd;
     Ok(ResponseFraming { body, announced, persists })
 }

@@ -90,20 +90,21 @@ pub fn parse_response(
 #[inline]
 fn parse<H: StartLine>(buffer: &[u8], scan: &mut Scan<H>, limits: &Limits, fields: &mut Fields) -> Parsed<H> {
     let window = buffer.get(..limits.head as usize).unwrap_or(buffer);
-    let (length, reason) = match advance(scan, window, limits) {
-        Ok(Some((head, fields_start, length))) => {
+    let reason = match advance(scan, window, limits) {
+        Ok(Some((head, fields_start))) => {
+            let length = scan.line_start;
             let section = window.get(fields_start..length).unwrap_or_default();
             match fields.fill(window, section, scan.fields) {
                 Ok(()) => return Parsed::Complete { head, length },
-                Err(reason) => (length, reason),
+                Err(reason) => reason,
             }
         }
-        Ok(None) if scan.has_new_bare_cr(window) => (window.len(), RejectReason::LineEnd),
+        Ok(None) if scan.has_new_bare_cr(window) => RejectReason::LineEnd,
         Ok(None) => return Parsed::Incomplete,
-        Err((seen, reason)) => (seen, reason),
+        Err(reason) => reason,
     };
     // Byte by byte, a bare CR is found before what comes after it: so it is at once.
-    let has_bare_cr = window.get(..length).is_some_and(|seen| has_bare_cr(seen, 0));
+    let has_bare_cr = window.get(..scan.line_start).is_some_and(|seen| has_bare_cr(seen, 0));
     Parsed::Rejected(if has_bare_cr { RejectReason::LineEnd } else { reason })
 }
 
@@ -119,40 +120,38 @@ impl<H> Scan<H> {
     }
 }
 
-/// Goes through the lines that have ended, up to the blank one: the first line, where the fields begin, and where
-/// the head ends. An error says how much was looked at.
+/// Goes through the lines that have ended, up to the blank one: then, the first line and where the fields begin. The
+/// scan's `line_start` is how far that went.
 #[inline]
 fn advance<H: StartLine>(
     scan: &mut Scan<H>,
     window: &[u8],
     limits: &Limits,
-) -> Result<Option<(H, usize, usize)>, (usize, RejectReason)> {
+) -> Result<Option<(H, usize)>, RejectReason> {
     let from = std::mem::replace(&mut scan.at, window.len());
     for lf in memchr_iter(b'\n', window.get(from..).unwrap_or_default()) {
         let next = from + lf + 1;
         let line = std::mem::replace(&mut scan.line_start, next)..next;
-        let Some([text @ .., b'\r', b'\n']) = window.get(line) else { return Err((next, RejectReason::LineEnd)) };
+        let Some([text @ .., b'\r', b'\n']) = window.get(line) else { return Err(RejectReason::LineEnd) };
         match scan.first {
-            Some((head, fields)) if text.is_empty() => return Ok(Some((head, fields, next))),
+            Some(_) if text.is_empty() => return Ok(scan.first),
             Some(_) => {
                 scan.fields += 1;
                 if scan.fields > limits.fields.min(MAX_FIELDS) {
-                    return Err((next, RejectReason::TooManyFields));
+                    return Err(RejectReason::TooManyFields);
                 }
             }
             None if text.is_empty() && scan.blank_lines < H::BLANK_LINES => scan.blank_lines += 1,
-            None => {
-                let head = H::parse(window, text, limits).map_err(|reason| (next, reason))?;
-                scan.first = Some((head, next));
-            }
+            None => scan.first = Some((H::parse(window, text, limits)?, next)),
         }
     }
     if window.len() < limits.head as usize {
         return Ok(None);
     }
-    let reason = if scan.first.is_some() { RejectReason::HeadTooLong } else { H::TOO_LONG };
-    Err((window.len(), reason))
+    scan.line_start = window.len();
+    Err(if scan.first.is_some() { RejectReason::HeadTooLong } else { H::TOO_LONG })
 }
+
 /// Whether a CR at or after `from` is followed by something else than LF.
 fn has_bare_cr(seen: &[u8], from: usize) -> bool {
     let is_bare = |at: usize| seen.get(from + at + 1).is_some_and(|next| *next != b'\n');
