@@ -55,7 +55,7 @@ fn chain(headers: &HeaderMap, client: IpAddr) -> String {
 }
 
 /// The first address from the right that is not a trusted proxy's: the one that no untrusted party can have made up.
-fn first_untrusted(chain: &str, client: IpAddr, trusted: &[IpNet]) -> IpAddr {
+pub(super) fn first_untrusted(chain: &str, client: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let mut last = client;
     for hop in chain.rsplit(',').map(str::trim) {
         let Ok(hop) = hop.parse::<IpAddr>() else { return last };
@@ -67,7 +67,7 @@ fn first_untrusted(chain: &str, client: IpAddr, trusted: &[IpNet]) -> IpAddr {
     last
 }
 
-fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 

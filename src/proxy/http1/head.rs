@@ -1,5 +1,8 @@
 //! From bytes to a head, however the bytes arrive: a head that comes byte by byte ends as one that comes at once.
 
+use memchr::memchr_iter;
+
+use super::line::StartLine;
 use super::{Fields, RejectReason, RequestHead, ResponseHead};
 
 /// How much of a head is taken.
@@ -38,11 +41,19 @@ pub enum Parsed<H> {
     Rejected(RejectReason),
 }
 
-/// How far the search for a head's end got, between calls with the same, growing buffer. Start each head with a new one.
-#[derive(Clone, Copy, Debug, Default)]
+/// The search for a head's end, between calls with the same, growing buffer. Start each head with a new one.
+#[derive(Clone, Copy, Debug)]
 pub struct Scan<H> {
-    at: u32,
-    line: Option<H>,
+    /// Where no line's end was looked for yet.
+    at: usize,
+    /// Where no CR was looked for yet.
+    checked: usize,
+    /// Where the line begins that has not ended yet.
+    line_start: usize,
+    blank_lines: u32,
+    /// The first line, and where the fields begin.
+    first: Option<(H, usize)>,
+    fields: u32,
 }
 
 /// The search for a request's end.
@@ -50,10 +61,9 @@ pub type RequestScan = Scan<RequestHead>;
 /// The search for an answer's end.
 pub type ResponseScan = Scan<ResponseHead>;
 
-impl<H> Scan<H> {
-    /// Whether a byte of the head itself has come; blank lines before it do not count.
-    pub fn has_begun(&self) -> bool {
-        todo!()
+impl<H> Default for Scan<H> {
+    fn default() -> Self {
+        Self { at: 0, checked: 0, line_start: 0, blank_lines: 0, first: None, fields: 0 }
     }
 }
 
@@ -64,7 +74,7 @@ pub fn parse_request(
     limits: &Limits,
     fields: &mut Fields,
 ) -> Parsed<RequestHead> {
-    todo!()
+    parse(buffer, scan, limits, fields)
 }
 
 /// Parses the answer's head at the start of `buffer`.
@@ -74,5 +84,76 @@ pub fn parse_response(
     limits: &Limits,
     fields: &mut Fields,
 ) -> Parsed<ResponseHead> {
-    todo!()
+    parse(buffer, scan, limits, fields)
+}
+
+#[inline]
+fn parse<H: StartLine>(buffer: &[u8], scan: &mut Scan<H>, limits: &Limits, fields: &mut Fields) -> Parsed<H> {
+    let window = buffer.get(..limits.head as usize).unwrap_or(buffer);
+    let reason = match advance(scan, window, limits) {
+        Ok(Some((head, fields_start))) => {
+            let length = scan.line_start;
+            let section = window.get(fields_start..length).unwrap_or_default();
+            match fields.fill(window, section, scan.fields) {
+                Ok(()) => return Parsed::Complete { head, length },
+                Err(reason) => reason,
+            }
+        }
+        Ok(None) if scan.has_new_bare_cr(window) => RejectReason::LineEnd,
+        Ok(None) => return Parsed::Incomplete,
+        Err(reason) => reason,
+    };
+    // Byte by byte, a bare CR is found before what comes after it: so it is at once.
+    let has_bare_cr = window.get(..scan.line_start).is_some_and(|seen| has_bare_cr(seen, 0));
+    Parsed::Rejected(if has_bare_cr { RejectReason::LineEnd } else { reason })
+}
+
+impl<H> Scan<H> {
+    /// Whether a byte of the head itself has come; blank lines before it do not count.
+    pub fn has_begun(&self) -> bool {
+        self.first.is_some() || self.at > self.line_start
+    }
+
+    fn has_new_bare_cr(&mut self, window: &[u8]) -> bool {
+        let from = std::mem::replace(&mut self.checked, window.len().saturating_sub(1));
+        has_bare_cr(window, from)
+    }
+}
+
+/// Goes through the lines that have ended, up to the blank one: then, the first line and where the fields begin. The
+/// scan's `line_start` is how far that went.
+#[inline]
+fn advance<H: StartLine>(
+    scan: &mut Scan<H>,
+    window: &[u8],
+    limits: &Limits,
+) -> Result<Option<(H, usize)>, RejectReason> {
+    let from = std::mem::replace(&mut scan.at, window.len());
+    for lf in memchr_iter(b'\n', window.get(from..).unwrap_or_default()) {
+        let next = from + lf + 1;
+        let line = std::mem::replace(&mut scan.line_start, next)..next;
+        let Some([text @ .., b'\r', b'\n']) = window.get(line) else { return Err(RejectReason::LineEnd) };
+        match scan.first {
+            Some(_) if text.is_empty() => return Ok(scan.first),
+            Some(_) => {
+                scan.fields += 1;
+                if scan.fields > limits.fields.min(MAX_FIELDS) {
+                    return Err(RejectReason::TooManyFields);
+                }
+            }
+            None if text.is_empty() && scan.blank_lines < H::BLANK_LINES => scan.blank_lines += 1,
+            None => scan.first = Some((H::parse(window, text, limits)?, next)),
+        }
+    }
+    if window.len() < limits.head as usize {
+        return Ok(None);
+    }
+    scan.line_start = window.len();
+    Err(if scan.first.is_some() { RejectReason::HeadTooLong } else { H::TOO_LONG })
+}
+
+/// Whether a CR at or after `from` is followed by something else than LF.
+fn has_bare_cr(seen: &[u8], from: usize) -> bool {
+    let is_bare = |at: usize| seen.get(from + at + 1).is_some_and(|next| *next != b'\n');
+    memchr_iter(b'\r', seen.get(from..).unwrap_or_default()).any(is_bare)
 }

@@ -21,6 +21,9 @@ pub mod reject;
 pub mod rewrite;
 pub mod span;
 pub mod target;
+#[cfg(test)]
+mod tests;
+mod trailers;
 pub mod upgrade;
 pub mod via;
 
