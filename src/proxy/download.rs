@@ -288,7 +288,13 @@ impl Download {
     }
 
     /// Passes on `head`, maybe empty, and a piece of the body.
-    fn pass(&mut self, cx: &mut Context<'_>, client: &mut Client, head: &[u8], input: &mut [u8]) -> Result<(), Failure> {
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        head: &[u8],
+        input: &mut [u8],
+    ) -> Result<(), Failure> {
         let Some(answer) = &mut self.answer else { return Ok(()) };
         let taken = answer.body.take(input);
         // What comes behind the body's end was not asked for.

@@ -210,8 +210,7 @@ impl Exchange<'_> {
     /// Gives an answer of our own. The connection is kept only if the whole request is there.
     async fn answer(&mut self, cause: Cause) -> After {
         let is_whole = self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
-        let keeps_alive =
-            is_whole && self.request.persists && !cause.ends_connection() && !self.worker.is_stopping();
+        let keeps_alive = is_whole && self.request.persists && !cause.ends_connection() && !self.worker.is_stopping();
         self.client.answer(self.worker, cause, Some(&self.request.head), keeps_alive).await
     }
 }

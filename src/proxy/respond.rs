@@ -53,9 +53,9 @@ impl Cause {
             Self::Refused(refusal) => Some(refusal),
             Self::Rejected(RejectReason::MethodRefused) => Some(Refusal::MethodRefused),
             Self::Rejected(RejectReason::BodyTooLong) => Some(Refusal::BodyTooLarge),
-            Self::Rejected(
-                RejectReason::HeadTooLong | RejectReason::TooManyFields | RejectReason::TargetTooLong,
-            ) => Some(Refusal::HeadTooLarge),
+            Self::Rejected(RejectReason::HeadTooLong | RejectReason::TooManyFields | RejectReason::TargetTooLong) => {
+                Some(Refusal::HeadTooLarge)
+            }
             Self::Rejected(_) => Some(Refusal::BadRequest),
             Self::Asked => None,
         }
