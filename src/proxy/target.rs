@@ -59,23 +59,27 @@ fn origin_form(uri: &Uri) -> Result<Uri, Refusal> {
 /// The host without its port, if `authority` is a valid Host: a name of letters, digits and `-._~`, an IPv4 address,
 /// or an IPv6 address in brackets, each with an optional port. Stricter than RFC 3986, which lets through a `,`.
 pub(super) fn host_part(authority: &[u8]) -> Option<&str> {
-    let text = str::from_utf8(authority).ok()?;
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, after) = rest.split_once(']')?;
-            address.parse::<Ipv6Addr>().ok()?;
-            (address, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    let end = authority.iter().position(|b| !is_name(b)).unwrap_or(authority.len());
+    let (host, port) = match authority.split_at_checked(end)? {
+        ([], [b'[', rest @ ..]) => {
+            let end = rest.iter().position(|b| *b == b']')?;
+            let host = str::from_utf8(rest.get(..end)?).ok()?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, rest.get(end + 1..)?)
         }
-        None => {
-            let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
-            let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-            (Some(name).filter(|name| !name.is_empty() && name.bytes().all(is_name))?, port)
-        }
+        ([], _) => return None,
+        (name, port) => (str::from_utf8(name).ok()?, port),
     };
-    let port_ok = port.is_none_or(|port| {
-        port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
-    });
-    port_ok.then_some(host)
+    let add = |sum: u16, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    match port {
+        [] => Some(host),
+        [b':', digits @ ..] => digits.iter().try_fold(0, add).map(|_| host),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

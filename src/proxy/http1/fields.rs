@@ -169,7 +169,13 @@ impl Fields {
             return Ok(());
         }
         for field in self.list.iter().filter(|field| field.id == Name::Connection) {
-            for option in elements(field.value.of(buffer)) {
+            let value = field.value.of(buffer);
+            // What is said most.
+            if value.eq_ignore_ascii_case(b"keep-alive") {
+                options.keep_alive = true;
+                continue;
+            }
+            for option in elements(value) {
                 if option.eq_ignore_ascii_case(b"close") {
                     options.close = true;
                 } else if option.eq_ignore_ascii_case(b"keep-alive") {

@@ -72,8 +72,8 @@ impl Method {
     }
 
     #[inline]
-    fn of(text: &[u8]) -> Self {
-        match text {
+    fn of(text: &[u8]) -> Result<Self, RejectReason> {
+        Ok(match text {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
             b"POST" => Self::Post,
@@ -83,8 +83,11 @@ impl Method {
             b"OPTIONS" => Self::Options,
             b"TRACE" => Self::Trace,
             b"CONNECT" => Self::Connect,
+            [] => return Err(RejectReason::Method),
+            _ if !text.iter().all(|b| is_token(*b)) => return Err(RejectReason::Method),
+            _ if text.len() > MAX_METHOD => return Err(RejectReason::MethodTooLong),
             _ => Self::Other,
-        }
+        })
     }
 }
 
@@ -110,12 +113,8 @@ impl StartLine for RequestHead {
         let is_space = |b: &u8| *b == b' ';
         let mut parts = text.splitn(2, is_space);
         let (Some(method), Some(rest)) = (parts.next(), parts.next()) else { return Err(RejectReason::RequestLine) };
-        if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
-            return Err(RejectReason::Method);
-        }
-        if method.len() > MAX_METHOD {
-            return Err(RejectReason::MethodTooLong);
-        }
+        let method_text = Span::within(buffer, method);
+        let method = Method::of(method)?;
         let mut parts = rest.rsplitn(2, is_space);
         let (Some(version), Some(target)) = (parts.next(), parts.next()) else { return Err(RejectReason::RequestLine) };
         if target.is_empty() {
@@ -130,10 +129,11 @@ impl StartLine for RequestHead {
         }
         let version = match Version::of(version) {
             // The HTTP/2 preface comes from somebody who was told that HTTP/2 is spoken here.
-            Err(RejectReason::VersionUnsupported) if method == b"PRI" => return Err(RejectReason::Version),
+            Err(RejectReason::VersionUnsupported) if method_text.of(buffer) == b"PRI" => {
+                return Err(RejectReason::Version);
+            }
             version => version?,
         };
-        let (method, method_text) = (Method::of(method), Span::within(buffer, method));
         Ok(Self { method, method_text, target: Span::within(buffer, target), version })
     }
 }

@@ -74,7 +74,7 @@ impl Name {
             (_, b'x') => return Self::in_forwarded_family(name),
             _ => return Self::Other,
         };
-        if name.eq_ignore_ascii_case(candidate) {
+        if is_same(name, candidate) {
             known
         } else if is_twin(name, candidate) {
             Self::Twin
@@ -119,6 +119,14 @@ impl Name {
     pub(super) fn bit(self) -> u32 {
         1 << (self as u8)
     }
+}
+
+/// Whether the names are the same but for their case. `known` is in lower case and has only letters, digits and `-`; in
+/// a name or a value, which have no control characters, nothing else becomes one of these by that bit. There is no
+/// early exit: the lengths are equal and the names mostly are.
+#[inline]
+fn is_same(name: &[u8], known: &[u8]) -> bool {
+    name.iter().zip(known).fold(0, |differs, (a, b)| differs | ((a | 0x20) ^ b)) == 0
 }
 
 /// Whether the names are the same but for `_` and `-`.

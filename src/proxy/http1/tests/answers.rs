@@ -48,6 +48,12 @@ fn i_misbehaving_replica() {
                 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
                 ok(Chunked, false, &["Transfer-Encoding: chunked"]),
             ),
+            (
+                103,
+                "resp-clbad-te",
+                "HTTP/1.1 200 OK\r\nContent-Length: five\r\nTransfer-Encoding: chunked\r\n\r\n",
+                ok(Chunked, false, &["Transfer-Encoding: chunked"]),
+            ),
             (104, "resp-cl2", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", Err(())),
             (
                 104,
@@ -76,6 +82,7 @@ fn i_misbehaving_replica() {
             (111, "resp-status99", "HTTP/1.1 99 OK\r\n\r\n", Err(())),
             (111, "resp-status099", "HTTP/1.1 099 OK\r\n\r\n", Err(())),
             (111, "resp-1000", "HTTP/1.1 1000 OK\r\n\r\n", Err(())),
+            (111, "resp-del-reason", "HTTP/1.1 200 O\u{7f}K\r\n\r\n", Err(())),
             (111, "resp-nul-reason", "HTTP/1.1 200 O\0K\r\n\r\n", Err(())),
             (111, "resp-999", "HTTP/1.1 999 Odd\r\nContent-Length: 5\r\n\r\n", ok(Length(5), true, one)),
             (111, "resp-no-reason", "HTTP/1.1 200\r\nContent-Length: 5\r\n\r\n", ok(Length(5), true, one)),
@@ -140,6 +147,12 @@ fn f_forwarding_of_answers() {
         &[
             (85, "head-cl", "HTTP/1.1 200 OK\r\nContent-Length: 07\r\n\r\n", ok(Nothing, true, &["Content-Length: 7"])),
             (85, "head-te", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ok(Nothing, true, &[])),
+            (
+                103,
+                "head-clte",
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+                ok(Nothing, false, &[]),
+            ),
             (85, "head-none", "HTTP/1.1 200 OK\r\n\r\n", ok(Nothing, true, &[])),
         ],
     );

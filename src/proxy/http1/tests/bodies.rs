@@ -41,6 +41,7 @@ fn b_chunked_bodies() {
         (23, "chunk-ext-lf", "5;a\nhello\r\n0\r\n\r\n", Err(RejectReason::LineEnd)),
         (23, "chunk-ext-cr", "5;a\rb\r\nhello\r\n0\r\n\r\n", Err(RejectReason::LineEnd)),
         (23, "chunk-ext-nul", "5;a\0\r\nhello\r\n0\r\n\r\n", Err(RejectReason::ChunkExtension)),
+        (23, "chunk-ext-del", "5;a\u{7f}\r\nhello\r\n0\r\n\r\n", Err(RejectReason::ChunkExtension)),
         (24, "chunk-ext-64k", &format!("5;{}\r\n", "x".repeat(65_536)), Err(RejectReason::ChunkExtension)),
         (24, "chunk-padding-64k", &format!("5{}\r\n", " ".repeat(65_536)), Err(RejectReason::ChunkExtension)),
         (25, "chunk-missing-crlf", "5\r\nhello0\r\n\r\n", Err(RejectReason::ChunkEnd)),
