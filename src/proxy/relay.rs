@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::connection::Client;
-use super::desk::Desk;
 use super::download::{Asked, Download};
 use super::failure::Failure;
 use super::pool::Connection;

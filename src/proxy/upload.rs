@@ -99,7 +99,7 @@ impl Upload {
                 self.at = 0;
                 Ok(())
             }
-            Err(Sending::Io(_)) => Err(Failure::Unsent),
+            Err(Sending::Refused) => Err(Failure::Unsent),
             Err(Sending::Failed(failure)) => Err(failure),
         }
     }
@@ -128,7 +128,7 @@ impl Upload {
             match self.feed(cx, desk, client, replica) {
                 Ok(Poll::Ready(())) => has_moved = true,
                 Ok(Poll::Pending) => break,
-                Err(Sending::Io(_)) => self.is_broken = true,
+                Err(Sending::Refused) => self.is_broken = true,
                 Err(Sending::Failed(failure)) => return Err(failure),
             }
         }
@@ -254,14 +254,14 @@ impl Upload {
 /// Why bytes did not go out.
 #[derive(Debug)]
 enum Sending {
-    /// The replica does not take them.
-    Io(io::Error),
+    /// The replica does not take them; what it answers, if anything, tells why.
+    Refused,
     /// They are not to go out.
     Failed(Failure),
 }
 
 impl From<io::Error> for Sending {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+    fn from(_: io::Error) -> Self {
+        Self::Refused
     }
 }
