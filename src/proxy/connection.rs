@@ -45,7 +45,6 @@ pub(super) struct Client {
 }
 
 /// What a client does next.
-#[expect(clippy::large_enum_variant, reason = "it is used up at once, and most of the time it is the large one")]
 enum Next {
     Request(Request),
     Rejected(RejectReason),

@@ -18,8 +18,6 @@ mod download;
 mod exchange;
 mod failure;
 mod forwarded;
-#[cfg(test)]
-mod headers;
 pub mod http1;
 mod listener;
 mod outbox;

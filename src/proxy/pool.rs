@@ -333,9 +333,11 @@ mod tests {
             tokio::time::advance(Duration::from_secs(age)).await;
             let streams = bench.shelf();
             drop(ends);
-            for idle in streams.idle.borrow().iter() {
+            let idle = streams.idle.take();
+            for idle in &idle {
                 idle.stream.readable().await.unwrap();
             }
+            streams.idle.replace(idle);
             streams.sweep();
             assert_eq!((bench.idle(), streams.limit.get()), (0, Duration::from_secs(limit)), "after {age} s");
         }

@@ -141,9 +141,8 @@ impl Message {
             let (name, value) = line.split_once(": ").unwrap();
             *line = format!("{}: {value}", name.to_lowercase());
         }
-        lines.retain(|line| {
-            !line.starts_with("via: 1.1 evenkeel-") && !(line.starts_with("date: ") && line.ends_with(" GMT"))
-        });
+        let is_ours = |line: &str| line.starts_with("via: 1.1 evenkeel-") || line.ends_with(" GMT");
+        lines.retain(|line| !is_ours(line));
         lines[1..].sort_unstable();
         lines
     }

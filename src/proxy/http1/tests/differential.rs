@@ -1,4 +1,4 @@
-//! The codec against the header rules of the hyper path: for a request that both take, a replica gets the same fields.
+//! The codec against header rules on hyper's types: for a request that both take, a replica gets the same fields.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::support::*;
-use crate::proxy::{forwarded, headers};
+use crate::proxy::tests::reference;
 
 /// Fields that rules ask about, and some that none does. Spellings with `_` and `Via` are not among them: there the
 /// codec means to differ.
@@ -58,13 +58,13 @@ fn by_hyper_path(fields: &[(&str, &str)], client: &str) -> Option<HeaderMap> {
         (1, _) => SizeHint::with_exact(5),
         _ => SizeHint::new(),
     };
-    let upgrade = headers::upgrade_asked(hyper::Version::HTTP_11, &map);
-    headers::prepare_request(&mut map, body).ok()?;
+    let upgrade = reference::upgrade_asked(hyper::Version::HTTP_11, &map);
+    reference::prepare_request(&mut map, body).ok()?;
     let host = HeaderValue::from_static("shop:80");
-    forwarded::apply(&mut map, client.parse::<IpAddr>().unwrap(), &host, &["10.0.0.0/8".parse().unwrap()]);
+    reference::apply(&mut map, client.parse::<IpAddr>().unwrap(), &host, &["10.0.0.0/8".parse().unwrap()]);
     map.insert(HOST, host);
     if let Some(protocols) = upgrade {
-        headers::set_upgrade(&mut map, protocols);
+        reference::set_upgrade(&mut map, protocols);
     }
     Some(map)
 }
