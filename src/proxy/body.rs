@@ -1,207 +1,163 @@
-//! The two bodies: the request's, which says how it fares, and the answer's, which holds the lease until it ends.
-//! Neither keeps more than the frame at hand, so the slower side sets the pace.
+//! A body as it comes in: which bytes are its data, and where it ends.
 
-use std::cell::Cell;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::ops::Range;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Instant;
+use super::http1::RejectReason;
+use super::http1::chunked::Decoder;
+use super::http1::framing::{RequestBody, ResponseBody};
 
-use super::pool::{Connection, Pool};
-use super::stream::Exchange;
-use super::timer::IdleTimer;
-use crate::balancer::Lease;
-use crate::metrics::AttemptFailure;
-
-/// Why a body did not end well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BodyError {
-    /// It is malformed, or its sender went away.
-    #[error("the body broke off")]
-    Broken,
-    /// Its sender sent nothing for too long.
-    #[error("the body stood still")]
-    Stalled,
-}
-
-/// How the sending of a request's body fares.
+/// What is still to come of a body.
 #[derive(Debug)]
-pub(super) struct Progress {
-    moved_at: Cell<Instant>,
-    waits_for_client: Cell<bool>,
-    error: Cell<Option<BodyError>>,
+pub(super) enum Body {
+    /// So many bytes; 0 when it has ended.
+    Length(u64),
+    /// Chunks. The decoder is boxed: most bodies have none.
+    Chunked(Box<Decoder>),
+    /// All until the connection is closed.
+    UntilClose,
 }
 
-impl Progress {
-    /// When the replica last took something, or we last waited for the client.
-    pub(super) fn moved_at(&self) -> Instant {
-        if self.waits_for_client.get() { Instant::now() } else { self.moved_at.get() }
-    }
-
-    /// What the client did wrong, if it did.
-    pub(super) fn error(&self) -> Option<BodyError> {
-        self.error.get()
-    }
+/// What some input was.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Where in the input the data is.
+    pub(super) data: Range<usize>,
+    /// How much of the input belongs to the body.
+    pub(super) consumed: usize,
+    /// What is wrong behind the data.
+    pub(super) error: Option<RejectReason>,
 }
 
-/// Reads the next frame, or says that there was none for `limit`.
-fn poll_frame(
-    body: &mut Incoming,
-    timer: &mut IdleTimer,
-    limit: Duration,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-    match Pin::new(body).poll_frame(cx) {
-        Poll::Ready(frame) => {
-            timer.progress();
-            Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::Broken)))
+impl Body {
+    /// Whether nothing more is to come.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(decoder) => decoder.is_done(),
+            Self::UntilClose => false,
         }
-        Poll::Pending => timer.poll_expired(cx, limit).map(|()| Some(Err(BodyError::Stalled))),
-    }
-}
-
-/// A request's body on its way to a replica.
-#[derive(Debug)]
-pub(super) struct RequestBody {
-    incoming: Option<Incoming>,
-    timer: IdleTimer,
-    limit: Duration,
-    progress: Rc<Progress>,
-}
-
-impl RequestBody {
-    /// The body a client sends; `limit` is how long it may stand still.
-    pub(super) fn new(incoming: Incoming, limit: Duration) -> Self {
-        let mut body = Self::empty(limit);
-        body.incoming = Some(incoming).filter(|incoming| !incoming.is_end_stream());
-        body
     }
 
-    /// A body without a byte.
-    pub(super) fn empty(limit: Duration) -> Self {
-        let progress =
-            Progress { moved_at: Cell::new(Instant::now()), waits_for_client: Cell::default(), error: Cell::default() };
-        Self { incoming: None, timer: IdleTimer::default(), limit, progress: Rc::new(progress) }
-    }
-
-    /// How it fares; also once the body itself is with hyper.
-    pub(super) fn progress(&self) -> Rc<Progress> {
-        self.progress.moved_at.set(Instant::now());
-        Rc::clone(&self.progress)
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Self { incoming, timer, limit, progress } = &mut *self;
-        let Some(body) = incoming else { return Poll::Ready(None) };
-        let outcome = poll_frame(body, timer, *limit, cx);
-        progress.waits_for_client.set(outcome.is_pending());
-        progress.moved_at.set(Instant::now());
-        if let Poll::Ready(Some(Err(error))) = &outcome {
-            progress.error.set(Some(*error));
+    /// The trailers of a body that has ended, as they may pass on.
+    pub(super) fn trailers(&self) -> &[u8] {
+        match self {
+            Self::Chunked(decoder) => decoder.trailers(),
+            _ => &[],
         }
-        outcome
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        self.progress.waits_for_client.set(false);
-    }
-}
-
-/// What an exchange holds until its answer has ended, and settles then.
-#[derive(Debug)]
-pub(super) struct Held {
-    /// The claim on the replica.
-    pub(super) lease: Lease,
-    /// When the request's head had come.
-    pub(super) began: Instant,
-    /// The answer's status code.
-    pub(super) code: u16,
-    /// Keeps the client's connection from counting as idle.
-    pub(super) _exchange: Exchange,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.lease.replica().metrics().record_answer(self.code, self.began.elapsed());
-    }
-}
-
-/// An answer's body on its way to the client.
-#[derive(Debug)]
-pub(super) struct AnswerBody {
-    incoming: Incoming,
-    timer: IdleTimer,
-    limit: Duration,
-    held: Held,
-    connection: Option<Connection>,
-    pool: Rc<Pool>,
-}
-
-impl AnswerBody {
-    /// The body that `connection` reads; `limit` is how long it may stand still.
-    pub(super) fn new(incoming: Incoming, limit: Duration, held: Held, connection: Connection, pool: Rc<Pool>) -> Self {
-        let timer = IdleTimer::default();
-        Self { incoming, timer, limit, held, connection: Some(connection), pool }
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Self { incoming, timer, limit, .. } = &mut *self;
-        let outcome = poll_frame(incoming, timer, *limit, cx);
-        if let Poll::Ready(Some(Err(error))) = &outcome {
-            let replica = self.held.lease.replica();
-            replica.set_last_error(error);
-            replica.metrics().record_failure(match error {
-                BodyError::Broken => AttemptFailure::Reset,
-                BodyError::Stalled => AttemptFailure::Timeout,
-            });
+    /// Takes what belongs to the body, and moves data together that is in several chunks.
+    pub(super) fn take(&mut self, input: &mut [u8]) -> Taken {
+        match self {
+            Self::UntilClose => Taken { data: 0..input.len(), consumed: input.len(), error: None },
+            Self::Length(left) => {
+                let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= count as u64;
+                Taken { data: 0..count, consumed: count, error: None }
+            }
+            Self::Chunked(decoder) => decode(decoder, input),
         }
-        outcome
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+    /// Nothing more is to come, since the connection ended.
+    pub(super) fn end(&mut self) {
+        *self = Self::Length(0);
     }
 }
 
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        // Also if the answer has not ended: hyper lets nobody have a connection that is in the middle of something.
-        if let Some(connection) = self.connection.take() {
-            self.pool.give_back(self.held.lease.replica(), connection);
+fn decode(decoder: &mut Decoder, input: &mut [u8]) -> Taken {
+    let mut taken = Taken { data: 0..0, consumed: 0, error: None };
+    while taken.consumed < input.len() && !decoder.is_done() {
+        let decoded = match decoder.decode(input.get(taken.consumed..).unwrap_or_default()) {
+            Ok(decoded) => decoded,
+            Err(reason) => {
+                taken.error = Some(reason);
+                break;
+            }
+        };
+        let run = taken.consumed + decoded.data.start..taken.consumed + decoded.data.end;
+        taken.consumed += decoded.consumed;
+        if taken.data.is_empty() {
+            taken.data = run;
+        } else {
+            let length = run.len();
+            input.copy_within(run, taken.data.end);
+            taken.data.end += length;
         }
+    }
+    taken
+}
+
+impl From<RequestBody> for Body {
+    fn from(body: RequestBody) -> Self {
+        match body {
+            RequestBody::None => Self::Length(0),
+            RequestBody::Length(length) => Self::Length(length),
+            RequestBody::Chunked => Self::Chunked(Box::default()),
+        }
+    }
+}
+
+impl From<ResponseBody> for Body {
+    fn from(body: ResponseBody) -> Self {
+        match body {
+            ResponseBody::None => Self::Length(0),
+            ResponseBody::Length(length) => Self::Length(length),
+            ResponseBody::Chunked => Self::Chunked(Box::default()),
+            ResponseBody::UntilClose => Self::UntilClose,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(body: &mut Body, input: &str) -> (String, usize, Option<RejectReason>) {
+        let mut input = input.as_bytes().to_vec();
+        let taken = body.take(&mut input);
+        (String::from_utf8(input[taken.data].to_vec()).unwrap(), taken.consumed, taken.error)
+    }
+
+    #[test]
+    fn a_length_takes_no_byte_more() {
+        let mut body = Body::Length(5);
+        assert_eq!(take(&mut body, "hel"), ("hel".into(), 3, None));
+        assert!(!body.is_done());
+        assert_eq!(take(&mut body, "loGET"), ("lo".into(), 2, None));
+        assert!(body.is_done());
+        assert_eq!(take(&mut body, "GET"), (String::new(), 0, None));
+    }
+
+    #[test]
+    fn the_data_of_all_chunks_is_moved_together() {
+        let whole = "3;x\r\nhel\r\n1\r\nl\r\n1\r\no\r\n0\r\nx: y\r\n\r\n";
+        for split in 0..=whole.len() {
+            let mut body = Body::from(ResponseBody::Chunked);
+            let (first, second) = whole.split_at(split);
+            let (start, consumed, error) = take(&mut body, first);
+            assert_eq!((consumed, error), (first.len(), None));
+            let (end, consumed, error) = take(&mut body, &format!("{second}MORE"));
+            assert_eq!((consumed, error), (second.len(), None));
+            assert_eq!(start + &end, "hello", "split at {split}");
+            assert_eq!((body.is_done(), body.trailers()), (true, &b"x: y\r\n"[..]));
+        }
+    }
+
+    #[test]
+    fn the_data_before_an_error_is_still_data() {
+        let mut body = Body::from(RequestBody::Chunked);
+        let (data, _, error) = take(&mut body, "5\r\nhello\r\nzz\r\n");
+        assert_eq!((data.as_str(), error), ("hello", Some(RejectReason::ChunkSize)));
+        assert!(!body.is_done());
+    }
+
+    #[test]
+    fn only_a_close_ends_what_lasts_until_then() {
+        let mut body = Body::from(ResponseBody::UntilClose);
+        assert_eq!(take(&mut body, "x"), ("x".into(), 1, None));
+        assert!(!body.is_done());
+        body.end();
+        assert!(body.is_done());
     }
 }

@@ -1,74 +1,260 @@
 //! One client connection, from accept to close.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::pipeline;
-use super::stream::{Activity, Limits, WatchedStream};
+use super::buffers::{Buffer, Buffers};
+use super::desk::Reach;
+use super::exchange::{self, After};
+use super::http1::client::ClientAddr;
+use super::http1::{Method, Parsed, RejectReason, RequestHead, RequestScan, Version};
+use super::outbox::{Outbox, poll_read};
+use super::request::Request;
+use super::respond::{self, Cause, Manner};
+use super::timer::IdleTimer;
 use super::worker::Worker;
 use crate::metrics::Refusal;
 
-/// How long, once we stop, a connection without a request may still bring one that was already on its way. That one
-/// is answered, with `Connection: close`.
-const LAST_CALL: Duration = Duration::from_millis(250);
+/// How long a client may take to read our last answer before its connection is closed.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// Who called.
-#[derive(Clone, Debug)]
+/// Who called, and what it sent that was not used yet.
+#[derive(Debug)]
 pub(super) struct Client {
-    /// The address that the connection came from.
-    pub(super) addr: SocketAddr,
-    /// What its socket does.
-    pub(super) activity: Activity,
+    /// Its address.
+    pub(super) addr: ClientAddr,
+    /// Whether it has sent all that it will ever send.
+    pub(super) has_finished: bool,
+    /// Tells when a wait of this connection has lasted too long.
+    pub(super) timer: IdleTimer,
+    stream: TcpStream,
+    buffer: Option<Buffer>,
+    buffers: Rc<Buffers>,
+}
+
+/// What a client does next.
+enum Next {
+    Request(Request),
+    Rejected(RejectReason),
+    /// It began a request and did not end it in time.
+    Stalled,
+    /// It is done, or there is nothing more to wait for.
+    Gone,
 }
 
 /// Serves the connection until either end closes it.
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr) {
     let _open = Open::count(&worker);
-    let settings = &worker.context.settings;
-    let activity = Activity::default();
-    let limits =
-        Limits { head: settings.head_timeout, idle: settings.keep_alive_timeout, write: settings.idle_timeout };
-    let stream = TokioIo::new(WatchedStream::to_client(stream, activity.clone(), limits));
-    let client = Client { addr, activity: activity.clone() };
-    let service = service_fn(|request| {
-        let (worker, client) = (Rc::clone(&worker), client.clone());
-        // Not in the future: hyper reads on before it first polls that.
-        let exchange = client.activity.begin_exchange();
-        async move { Ok::<_, Infallible>(pipeline::serve(&worker, &client, exchange, request).await) }
-    });
-    let mut connection = pin!(worker.http.serve_connection(stream, service).with_upgrades());
-    let ended = tokio::select! {
-        ended = &mut connection => Some(ended),
-        () = worker.stop.cancelled() => None,
+    let _listening = worker.bell.listen().await;
+    let mut client = Client {
+        addr: ClientAddr::new(addr.ip(), &worker.context.settings.trusted_proxies),
+        has_finished: false,
+        timer: IdleTimer::default(),
+        stream,
+        buffer: None,
+        buffers: Rc::clone(&worker.buffers),
     };
-    let ended = match ended {
-        None if !activity.is_in_exchange() => timeout(LAST_CALL, &mut connection).await.ok(),
-        ended => ended,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut idle_limit = worker.context.settings.head_timeout;
+    let end = loop {
+        let after = match client.next(&worker, idle_limit).await {
+            Next::Request(request) => exchange::serve(&worker, &mut client, request).await,
+            Next::Rejected(reason) => {
+                debug!(client = %addr, cause = reason.as_str(), "Request rejected");
+                client.answer(&worker, Cause::Rejected(reason), None, false).await
+            }
+            Next::Stalled => client.answer(&worker, Cause::Refused(Refusal::ClientTimeout), None, false).await,
+            Next::Gone => After::Close,
+        };
+        match after {
+            After::KeepAlive => idle_limit = worker.context.settings.keep_alive_timeout,
+            end => break end,
         }
     };
-    if let Err(error) = ended {
-        // hyper has answered these itself.
-        if error.is_parse() {
-            let refusal = if error.is_parse_too_large() { Refusal::HeadTooLarge } else { Refusal::BadRequest };
-            worker.context.metrics.record_refusal(refusal);
+    client.close(&worker, end).await;
+}
+
+impl Client {
+    /// The socket.
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Where buffers come from.
+    pub(super) fn buffers(&self) -> &Rc<Buffers> {
+        &self.buffers
+    }
+
+    /// What it sent that was not used yet.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.buffer.as_ref().map(Buffer::filled).unwrap_or_default()
+    }
+
+    /// The same, and it counts as used.
+    pub(super) fn take_buffered(&mut self) -> Vec<u8> {
+        let buffered = self.buffered().to_vec();
+        self.buffer = None;
+        buffered
+    }
+
+    /// Marks bytes as used. An empty buffer goes back to the worker.
+    pub(super) fn consume(&mut self, count: usize) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(count);
+            if buffer.filled().is_empty() {
+                self.buffer = None;
+            }
         }
-        debug!(client = %addr, %error, "Client connection failed");
+    }
+
+    /// Whether no more can be read unless the buffer grows.
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.as_ref().is_some_and(Buffer::is_full)
+    }
+
+    /// Lets the buffer grow, up to `limit` bytes; whether it could.
+    pub(super) fn grow(&mut self, limit: usize) -> bool {
+        self.buffer.as_mut().is_some_and(|buffer| buffer.grow(limit))
+    }
+
+    /// Reads more; 0 if it has finished. The buffer must not be full.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.buffers.lend());
+        let outcome = buffer.poll_fill(cx, &mut self.stream);
+        self.has_finished |= matches!(outcome, Poll::Ready(Ok(0)));
+        self.buffer = Some(buffer).filter(|buffer| !buffer.filled().is_empty());
+        outcome
+    }
+
+    /// Waits for the next request's head.
+    async fn next(&mut self, worker: &Worker, idle_limit: Duration) -> Next {
+        let mut scan = RequestScan::default();
+        let mut parsed = 0;
+        self.timer.progress();
+        poll_fn(|cx| self.poll_next(cx, worker, idle_limit, &mut scan, &mut parsed)).await
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        idle_limit: Duration,
+        scan: &mut RequestScan,
+        parsed: &mut usize,
+    ) -> Poll<Next> {
+        loop {
+            if self.buffered().len() > *parsed {
+                *parsed = self.buffered().len();
+                let heads = &mut worker.desk.borrow_mut().heads;
+                match heads.parse_request(self.buffered(), scan) {
+                    Parsed::Incomplete if self.is_full() => {
+                        self.grow(heads.max_head());
+                    }
+                    Parsed::Incomplete => {}
+                    Parsed::Rejected(reason) => return Poll::Ready(Next::Rejected(reason)),
+                    Parsed::Complete { head, length } => {
+                        let request = Request::read(self.buffered(), head, length, heads, &worker.pseudonym);
+                        return Poll::Ready(match request {
+                            Ok(request) => Next::Request(request),
+                            Err(reason) => Next::Rejected(reason),
+                        });
+                    }
+                }
+            }
+            let was_idle = self.buffered().is_empty();
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Gone),
+                Poll::Ready(Ok(_)) if was_idle => self.timer.progress(),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if was_idle && worker.is_over() => return Poll::Ready(Next::Gone),
+                Poll::Pending => {
+                    let limit = if was_idle { idle_limit } else { worker.context.settings.head_timeout };
+                    ready!(self.timer.poll_expired(cx, limit));
+                    return Poll::Ready(if scan.has_begun() { Next::Stalled } else { Next::Gone });
+                }
+            }
+        }
+    }
+
+    /// Gives an answer of our own to a request, of which the head is known if it was one.
+    pub(super) async fn answer(
+        &mut self,
+        worker: &Worker,
+        cause: Cause,
+        head: Option<&RequestHead>,
+        keeps_alive: bool,
+    ) -> After {
+        if let Some(counted) = cause.counted_as() {
+            worker.context.metrics.record_refusal(counted);
+        }
+        let bytes = {
+            let heads = &mut worker.desk.borrow_mut().heads;
+            heads.look_at_clock();
+            let version = head.map_or(Version::Http11, |head| head.version);
+            let is_head = head.is_some_and(|head| head.method == Method::Head);
+            respond::answer(cause, &Manner { version, is_head, keeps_alive, date: heads.date.as_bytes() })
+        };
+        let mut outbox = Outbox::with(bytes);
+        let limit = worker.context.settings.idle_timeout;
+        self.timer.progress();
+        let flushing = poll_fn(|cx| match outbox.poll_flush(cx, &mut self.stream).1 {
+            Poll::Ready(outcome) => Poll::Ready(outcome.is_ok()),
+            Poll::Pending => self.timer.poll_expired(cx, limit).map(|()| false),
+        });
+        match (flushing.await, keeps_alive) {
+            (false, _) => After::Reset,
+            (true, true) => After::KeepAlive,
+            (true, false) => After::Linger,
+        }
+    }
+
+    /// Closes the connection.
+    async fn close(mut self, worker: &Worker, how: After) {
+        match how {
+            After::Reset => {
+                // Fails only on a socket that is closed already.
+                let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+            }
+            After::Linger => self.linger(worker).await,
+            After::Close | After::KeepAlive => {
+                if !self.buffered().is_empty() {
+                    self.linger(worker).await;
+                }
+            }
+        }
+    }
+
+    /// Tells the client that no more will come, and throws away what it still sends, for a while.
+    async fn linger(&mut self, worker: &Worker) {
+        self.buffer = None;
+        let throwing_away = poll_fn(|cx| {
+            if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let desk = &mut *worker.desk.borrow_mut();
+            let (_, space) = desk.split(Reach::default(), u64::MAX);
+            loop {
+                match ready!(poll_read(cx, &mut self.stream, space)) {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                }
+            }
+        });
+        if !self.has_finished {
+            // Whether it is done or not, the connection is closed now.
+            let _ = timeout(LINGER, throwing_away).await;
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::http1::RejectReason;
+use super::respond::Cause;
 use crate::metrics::{AttemptFailure, Refusal};
 
 /// Why an attempt at a replica failed.
@@ -13,7 +15,7 @@ pub(super) enum Failure {
     /// No connection in time, so nothing was sent.
     #[error("connect timed out")]
     ConnectTimeout,
-    /// A new connection was gone before the request was written to it.
+    /// The connection was gone before the request was written to it.
     #[error("connection gone before the request was sent")]
     Unsent,
     /// The connection was closed or reset after the request, or a part of it, was sent.
@@ -24,18 +26,24 @@ pub(super) enum Failure {
         /// What the connection said.
         detail: String,
     },
-    /// The request was sent, and no answer came in time.
+    /// The request was sent, and no answer, or no more of it, came in time.
     #[error("no answer in time")]
     ResponseTimeout,
     /// What came is not an HTTP answer that may be passed on.
     #[error("not an answer that can be passed on: {0}")]
-    Protocol(String),
-    /// The client's body is malformed or ended early.
+    Protocol(&'static str),
+    /// The client's body is malformed.
+    #[error("the client's body is malformed: {0}")]
+    ClientBody(#[source] RejectReason),
+    /// The client's body ended early.
     #[error("the client's body broke off")]
-    ClientBody,
-    /// The client's body stood still for too long.
-    #[error("the client's body stood still")]
+    ClientBrokeOff,
+    /// The client sent nothing, or took nothing, for too long.
+    #[error("the client stood still")]
     ClientStalled,
+    /// The client is gone: nobody is left to be told.
+    #[error("the client is gone: {0}")]
+    ClientGone(#[source] io::Error),
 }
 
 /// Whose fault a failure is.
@@ -50,10 +58,7 @@ pub(super) enum Blame {
 impl Failure {
     /// Whose fault it is.
     pub(super) fn blame(&self) -> Blame {
-        match self {
-            Self::ClientBody | Self::ClientStalled => Blame::Client,
-            _ => Blame::Replica,
-        }
+        if self.counted_as().is_some() { Blame::Replica } else { Blame::Client }
     }
 
     /// Whether the replica cannot have seen any of the request.
@@ -61,17 +66,19 @@ impl Failure {
         matches!(self, Self::Connect(_) | Self::ConnectTimeout | Self::Unsent)
     }
 
-    /// What the client is told if this was the last attempt.
-    pub(super) fn refusal(&self) -> Refusal {
-        match self {
+    /// What the client is told if this was the last attempt; `None` if there is nobody to be told.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        Some(Cause::Refused(match self {
             Self::Connect(_) | Self::Unsent => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
             Self::Closed { .. } => Refusal::ReplicaReset,
             Self::ResponseTimeout => Refusal::ResponseTimeout,
             Self::Protocol(_) => Refusal::ReplicaProtocol,
-            Self::ClientBody => Refusal::BadRequest,
+            Self::ClientBody(reason) => return Some(Cause::Rejected(*reason)),
+            Self::ClientBrokeOff => Refusal::BadRequest,
             Self::ClientStalled => Refusal::ClientTimeout,
-        }
+            Self::ClientGone(_) => return None,
+        }))
     }
 
     /// What is counted against the replica, if it was the replica's fault.
@@ -81,7 +88,7 @@ impl Failure {
             Self::Closed { .. } => Some(AttemptFailure::Reset),
             Self::ResponseTimeout => Some(AttemptFailure::Timeout),
             Self::Protocol(_) => Some(AttemptFailure::Protocol),
-            Self::ClientBody | Self::ClientStalled => None,
+            Self::ClientBody(_) | Self::ClientBrokeOff | Self::ClientStalled | Self::ClientGone(_) => None,
         }
     }
 }
@@ -94,23 +101,22 @@ mod tests {
     fn only_the_replicas_faults_are_counted_against_it() {
         let closed = |answer_began| Failure::Closed { answer_began, detail: String::new() };
         let refused = Failure::Connect(io::ErrorKind::ConnectionRefused.into());
-        for (failure, blame, unsent, refusal) in [
-            (refused, Blame::Replica, true, Refusal::ConnectFailed),
-            (Failure::ConnectTimeout, Blame::Replica, true, Refusal::ConnectTimeout),
-            (Failure::Unsent, Blame::Replica, true, Refusal::ConnectFailed),
-            (closed(true), Blame::Replica, false, Refusal::ReplicaReset),
-            (closed(false), Blame::Replica, false, Refusal::ReplicaReset),
-            (Failure::ResponseTimeout, Blame::Replica, false, Refusal::ResponseTimeout),
-            (Failure::Protocol("x".into()), Blame::Replica, false, Refusal::ReplicaProtocol),
-            (Failure::ClientBody, Blame::Client, false, Refusal::BadRequest),
-            (Failure::ClientStalled, Blame::Client, false, Refusal::ClientTimeout),
+        let gone = Failure::ClientGone(io::ErrorKind::ConnectionReset.into());
+        for (failure, blame, unsent, status) in [
+            (refused, Blame::Replica, true, Some(502)),
+            (Failure::ConnectTimeout, Blame::Replica, true, Some(504)),
+            (Failure::Unsent, Blame::Replica, true, Some(502)),
+            (closed(true), Blame::Replica, false, Some(502)),
+            (closed(false), Blame::Replica, false, Some(502)),
+            (Failure::ResponseTimeout, Blame::Replica, false, Some(504)),
+            (Failure::Protocol("x"), Blame::Replica, false, Some(502)),
+            (Failure::ClientBody(RejectReason::ChunkSize), Blame::Client, false, Some(400)),
+            (Failure::ClientBrokeOff, Blame::Client, false, Some(400)),
+            (Failure::ClientStalled, Blame::Client, false, Some(408)),
+            (gone, Blame::Client, false, None),
         ] {
-            assert_eq!(
-                (failure.blame(), failure.is_unsent(), failure.refusal()),
-                (blame, unsent, refusal),
-                "{failure}"
-            );
-            assert_eq!(failure.counted_as().is_some(), blame == Blame::Replica, "{failure}");
+            let told = failure.cause().map(|cause| cause.status());
+            assert_eq!((failure.blame(), failure.is_unsent(), told), (blame, unsent, status), "{failure}");
         }
     }
 }

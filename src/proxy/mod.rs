@@ -1,30 +1,38 @@
 //! The proxy: takes a client's request to a replica and the answer back.
 //!
-//! What decides is pure and knows no socket: `target` and `route` (where to), `headers` and `forwarded` (what is passed
-//! on), `failure` and `retry` (what a failed attempt means), `respond` (the one place that turns a cause into a status).
-//! What moves bytes: `listener`, `worker`, `connection`, `stream`, `forward`, `pool`, `body`, `upgrade`. `pipeline` is
-//! one request from top to bottom and joins the two: `prepare`, attempts, `relay`.
+//! What decides is pure and knows no socket: `http1` (the codec), `route` (where to), `failure`, `retry` and `budget`
+//! (what a failed attempt means), `respond` (the one place that turns a cause into a status).
+//!
+//! What moves bytes: `listener` and `worker` take connections, `connection` is one client's from accept to close,
+//! `exchange` one request from top to bottom, `relay` a request (`upload`) and its answer (`download`) between one client
+//! and one replica, `tunnel` what follows a `101`. One task does all of that for a client; it borrows from its worker
+//! `buffers`, the `desk` and the `pool` of connections to replicas.
 
+mod bell;
 mod body;
+mod budget;
+mod buffers;
 mod connection;
+mod desk;
+mod download;
+mod exchange;
 mod failure;
-mod forward;
 mod forwarded;
-mod headers;
+pub mod http1;
 mod listener;
-mod pipeline;
+mod outbox;
 mod pool;
-mod prepare;
 mod relay;
+mod request;
 mod respond;
 mod retry;
 mod route;
-mod stream;
 mod target;
 #[cfg(test)]
 mod tests;
 mod timer;
-mod upgrade;
+mod tunnel;
+mod upload;
 mod worker;
 
 use std::io;

@@ -1,128 +1,192 @@
-//! Idle connections to replicas: one pool per worker, so nothing is locked.
+//! Connections to replicas, and those of them that are idle: one pool per worker, so nothing is locked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{self, Read};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
-use super::body::RequestBody;
-use super::stream::Activity;
+use super::bell::Bell;
+use super::failure::Failure;
 use crate::registry::Registry;
 use crate::replica::{Lifecycle, Replica};
 
 /// Idle connections kept per replica and worker.
 const MAX_IDLE: usize = 64;
-/// How long a connection is kept idle. Under the 60–75 s after which most programs close theirs; those that close
-/// earlier (Node: 5 s) are noticed when they do.
+/// How long a connection is kept idle, unless its replica is known to close earlier.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
-/// The time between two looks for connections that are too old.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a connection whose answer has ended may take to be ready again, for instance because the replica answered
-/// before it had read the whole request.
-const MAX_SETTLING: Duration = Duration::from_secs(5);
+/// The shortest age that a replica can teach us.
+const MIN_IDLE_AGE: Duration = Duration::from_secs(1);
+/// The time between two looks for connections that are closed or too old.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A connection to one incarnation of a replica.
+/// The idle connections of one worker, keyed by incarnation: a container that was restarted, or another one that got
+/// its address, never meets a connection of the old one.
 #[derive(Debug)]
-pub(super) struct Connection {
-    /// hyper's handle.
-    pub(super) sender: SendRequest<RequestBody>,
-    /// What its socket has done.
-    pub(super) activity: Activity,
-    /// Fires when the replica has drained for as long as it may.
-    pub(super) cut: CancellationToken,
+pub(super) struct Pool {
+    shelves: RefCell<HashMap<u64, Rc<Shelf>>>,
+    bell: Rc<Bell>,
+}
+
+/// What a worker has of one replica.
+#[derive(Debug)]
+struct Shelf {
+    idle: RefCell<VecDeque<Idle>>,
+    /// How long a connection may be idle.
+    limit: Cell<Duration>,
+    /// The replica left or drains: nothing is put here any more.
+    is_closed: Cell<bool>,
+    is_cut_scheduled: Cell<bool>,
+    is_cut: Cell<bool>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    stream: TcpStream,
     since: Instant,
 }
 
-/// The idle connections of one worker, keyed by incarnation: a container that was restarted, or another one that got
-/// its address, never meets a connection of the old one.
-#[derive(Debug, Default)]
-pub(super) struct Pool {
-    idle: RefCell<HashMap<u64, VecDeque<Idle>>>,
-    /// What cuts the open connections to each replica.
-    cuts: RefCell<HashMap<u64, Cut>>,
+/// A connection to one incarnation of a replica, for one exchange.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The socket.
+    pub(super) stream: TcpStream,
+    /// Whether it has served before.
+    pub(super) was_kept: bool,
+    shelf: Rc<Shelf>,
 }
 
-/// Cuts the connections to one replica once its drain timeout has passed.
-#[derive(Debug, Default)]
-struct Cut {
-    token: CancellationToken,
-    is_scheduled: bool,
+/// How closely to look at an idle connection before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Believe the runtime, which asks the socket only if something has happened to it. Costs no system call.
+    Short,
+    /// Ask the socket, in case something happened that the runtime has not heard of.
+    Long,
 }
 
-impl Pool {
+impl Connection {
+    /// Whether the replica has drained for as long as it may. The bell rings when this becomes true.
+    pub(super) fn is_cut(&self) -> bool {
+        self.shelf.is_cut.get()
+    }
+
+    /// Notes how long the replica says that it keeps an idle connection.
+    pub(super) fn note_keep_alive(&self, timeout: Duration) {
+        self.shelf.learn(timeout);
+    }
+
+    /// Gives a connection back whose answer has ended.
+    pub(super) fn give_back(self, replica: &Replica) {
+        let shelf = &self.shelf;
+        if !shelf.is_closed.get() && !shelf.is_cut.get() && replica.lifecycle() != Lifecycle::Draining {
+            let mut idle = shelf.idle.borrow_mut();
+            if idle.len() >= MAX_IDLE {
+                idle.pop_front();
+            }
+            idle.push_back(Idle { stream: self.stream, since: Instant::now() });
+        }
+    }
+}
+
+impl Shelf {
+    fn new() -> Self {
+        Self {
+            idle: RefCell::default(),
+            limit: Cell::new(MAX_IDLE_AGE),
+            is_closed: Cell::default(),
+            is_cut_scheduled: Cell::default(),
+            is_cut: Cell::default(),
+        }
+    }
+
     /// The newest idle connection that is still open: the one least likely to be closed under us.
-    pub(super) fn take(&self, incarnation: u64) -> Option<Connection> {
+    fn take(&self, look: Look) -> Option<TcpStream> {
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(&incarnation)?;
-        while let Some(Idle { connection, since }) = connections.pop_back() {
-            if connection.sender.is_ready() && since.elapsed() < MAX_IDLE_AGE {
-                return Some(connection);
+        while let Some(Idle { stream, since }) = idle.pop_back() {
+            if since.elapsed() < self.limit.get() && is_open(&stream, look) {
+                return Some(stream);
             }
         }
         None
     }
 
-    /// Takes a connection back whose answer has ended, as soon as it is ready for another request.
-    pub(super) fn give_back(self: &Rc<Self>, replica: &Replica, mut connection: Connection) {
-        let incarnation = replica.incarnation();
-        if connection.sender.is_closed() || replica.lifecycle() == Lifecycle::Draining {
-            return;
-        }
-        if connection.sender.is_ready() {
-            return self.put(incarnation, connection);
-        }
-        let pool = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            if let Ok(Ok(())) = timeout(MAX_SETTLING, connection.sender.ready()).await {
-                pool.put(incarnation, connection);
+    /// Stays a fifth under what a replica keeps.
+    fn learn(&self, kept_for: Duration) {
+        let limit = (kept_for * 4 / 5).max(MIN_IDLE_AGE);
+        self.limit.set(limit.min(self.limit.get()));
+    }
+
+    /// Drops what is closed or too old. A connection that its replica closed tells how long it keeps them.
+    fn sweep(&self) {
+        self.idle.borrow_mut().retain(|Idle { stream, since }| {
+            let age = since.elapsed();
+            let is_open = is_open(stream, Look::Short);
+            if !is_open && age > SWEEP_INTERVAL + MIN_IDLE_AGE {
+                self.learn(age - SWEEP_INTERVAL);
             }
+            is_open && age < self.limit.get()
         });
     }
 
-    fn put(&self, incarnation: u64, connection: Connection) {
-        let mut idle = self.idle.borrow_mut();
-        let connections = idle.entry(incarnation).or_default();
-        if connections.len() >= MAX_IDLE {
-            connections.pop_front();
-        }
-        connections.push_back(Idle { connection, since: Instant::now() });
+    fn close(&self) {
+        self.is_closed.set(true);
+        self.idle.borrow_mut().clear();
+    }
+}
+
+/// Whether an idle connection can be used. Bytes that nobody asked for are as bad as a close.
+fn is_open(stream: &TcpStream, look: Look) -> bool {
+    let mut byte = [0];
+    let outcome = match look {
+        Look::Short => stream.try_read(&mut byte),
+        Look::Long => (&*SockRef::from(stream)).read(&mut byte),
+    };
+    outcome.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+impl Pool {
+    /// An empty pool; it rings when connections are cut.
+    pub(super) fn new(bell: Rc<Bell>) -> Self {
+        Self { shelves: RefCell::default(), bell }
     }
 
-    /// What ends a connection to the replica when its drain timeout has passed.
-    pub(super) fn cut(&self, replica: &Replica) -> CancellationToken {
-        self.cuts.borrow_mut().entry(replica.incarnation()).or_default().token.clone()
+    /// An idle connection to the replica.
+    pub(super) fn take(&self, replica: &Replica, look: Look) -> Option<Connection> {
+        let shelves = self.shelves.borrow();
+        let shelf = shelves.get(&replica.incarnation())?;
+        let stream = shelf.take(look)?;
+        Some(Connection { stream, was_kept: true, shelf: Rc::clone(shelf) })
     }
 
-    /// Starts the drain timeout of a replica that drains and has connections from here.
+    /// A new connection to the replica.
+    pub(super) async fn connect(&self, replica: &Replica, limit: Duration) -> Result<Connection, Failure> {
+        let connecting = timeout(limit, TcpStream::connect(replica.spec().addr));
+        let stream = connecting.await.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
+        stream.set_nodelay(true).map_err(Failure::Connect)?;
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new()));
+        Ok(Connection { stream, was_kept: false, shelf: Rc::clone(shelf) })
+    }
+
+    /// Starts the drain timeout of a replica that drains.
     fn schedule_cut(&self, replica: &Replica) {
-        let mut cuts = self.cuts.borrow_mut();
+        let shelves = self.shelves.borrow();
         if let Some(limit) = replica.spec().drain_timeout
-            && let Some(cut) = cuts.get_mut(&replica.incarnation())
-            && !std::mem::replace(&mut cut.is_scheduled, true)
+            && let Some(shelf) = shelves.get(&replica.incarnation())
+            && !shelf.is_cut_scheduled.replace(true)
         {
-            let token = cut.token.clone();
+            let (shelf, bell) = (Rc::clone(shelf), Rc::clone(&self.bell));
             tokio::task::spawn_local(async move {
                 sleep(limit).await;
-                token.cancel();
+                shelf.is_cut.set(true);
+                bell.ring();
             });
         }
-    }
-
-    /// Drops every connection to a replica that is not listed, and those that are closed or too old.
-    fn sweep(&self, kept: &HashSet<u64>) {
-        self.idle.borrow_mut().retain(|incarnation, connections| {
-            connections.retain(|idle| !idle.connection.sender.is_closed() && idle.since.elapsed() < MAX_IDLE_AGE);
-            kept.contains(incarnation) && !connections.is_empty()
-        });
     }
 
     /// Follows the registry: idle connections to a replica go when it leaves or drains, the others when it has drained
@@ -133,16 +197,164 @@ impl Pool {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
-                _ = tick.tick() => {}
+                changed = changes.changed() => match changed {
+                    Ok(()) => self.match_to(&registry),
+                    Err(_) => return,
+                },
+                _ = tick.tick() => self.shelves.borrow().values().for_each(|shelf| shelf.sweep()),
             }
-            let services = registry.services();
-            let replicas = || services.iter().flat_map(|replicas| replicas.list());
-            let (draining, kept): (Vec<_>, Vec<_>) = replicas().partition(|r| r.lifecycle() == Lifecycle::Draining);
-            self.sweep(&kept.iter().map(|replica| replica.incarnation()).collect());
-            draining.into_iter().for_each(|replica| self.schedule_cut(replica));
-            let listed: HashSet<_> = replicas().map(|replica| replica.incarnation()).collect();
-            self.cuts.borrow_mut().retain(|incarnation, _| listed.contains(incarnation));
         }
+    }
+
+    fn match_to(&self, registry: &Registry) {
+        let services = registry.services();
+        let replicas = || services.iter().flat_map(|replicas| replicas.list());
+        for replica in replicas().filter(|replica| replica.lifecycle() == Lifecycle::Draining) {
+            if let Some(shelf) = self.shelves.borrow().get(&replica.incarnation()) {
+                shelf.close();
+            }
+            self.schedule_cut(replica);
+        }
+        let listed: HashSet<_> = replicas().map(|replica| replica.incarnation()).collect();
+        self.shelves.borrow_mut().retain(|incarnation, shelf| {
+            let is_listed = listed.contains(incarnation);
+            if !is_listed {
+                shelf.close();
+            }
+            is_listed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::tests::support::{DEADLINE, spec};
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    struct Bench {
+        pool: Pool,
+        replica: Replica,
+        listener: TcpListener,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let replica = Replica::new(spec("gateway", 1, listener.local_addr().unwrap()), Lifecycle::Running);
+            Self { pool: Pool::new(Rc::default()), replica, listener }
+        }
+
+        async fn connect(&self) -> (Connection, StdStream) {
+            let connection = self.pool.connect(&self.replica, DEADLINE).await.unwrap();
+            (connection, self.listener.accept().unwrap().0)
+        }
+
+        /// Idle connections, the oldest first, and the replica's ends.
+        async fn fill(&self, count: usize) -> Vec<StdStream> {
+            let mut ends = Vec::new();
+            for _ in 0..count {
+                let (connection, end) = self.connect().await;
+                connection.give_back(&self.replica);
+                ends.push(end);
+            }
+            ends
+        }
+
+        fn take(&self, look: Look) -> Option<Connection> {
+            self.pool.take(&self.replica, look)
+        }
+
+        fn shelf(&self) -> Rc<Shelf> {
+            Rc::clone(&self.pool.shelves.borrow()[&self.replica.incarnation()])
+        }
+
+        fn idle(&self) -> usize {
+            self.shelf().idle.borrow().len()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_newest_is_taken_first_and_only_so_many_are_kept() {
+        let bench = Bench::new();
+        let ends = bench.fill(MAX_IDLE + 2).await;
+        assert_eq!(bench.idle(), MAX_IDLE);
+        for end in ends.iter().rev().take(3) {
+            let taken = bench.take(Look::Short).unwrap();
+            assert_eq!(taken.stream.local_addr().unwrap(), end.peer_addr().unwrap());
+            assert!(taken.was_kept);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_or_talkative_connection_is_not_taken_even_if_the_runtime_has_not_heard_of_it() {
+        let bench = Bench::new();
+        let mut ends = bench.fill(3).await;
+        // Nothing is awaited from here on.
+        ends[1].write_all(b"x").unwrap();
+        drop(ends.remove(2));
+        let taken = bench.take(Look::Long).unwrap();
+        assert_eq!(taken.stream.local_addr().unwrap(), ends[0].peer_addr().unwrap());
+        assert!(bench.take(Look::Long).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_the_runtime_has_heard_of_needs_no_long_look() {
+        let bench = Bench::new();
+        drop(bench.fill(1).await);
+        let (other, end) = bench.connect().await;
+        drop(end);
+        other.stream.readable().await.unwrap();
+        assert!(bench.take(Look::Short).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_age_and_a_replica_teaches_how_fast() {
+        let bench = Bench::new();
+        let _ends = bench.fill(1).await;
+        tokio::time::advance(MAX_IDLE_AGE - Duration::from_millis(1)).await;
+        let connection = bench.take(Look::Short).unwrap();
+        connection.note_keep_alive(Duration::from_secs(5));
+        connection.note_keep_alive(Duration::from_secs(60));
+        connection.give_back(&bench.replica);
+        assert_eq!(bench.shelf().limit.get(), Duration::from_secs(4));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert!(bench.take(Look::Short).is_none());
+        bench.shelf().learn(Duration::ZERO);
+        assert_eq!(bench.shelf().limit.get(), MIN_IDLE_AGE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_while_idle_teaches_too_unless_it_comes_at_once() {
+        let bench = Bench::new();
+        for (age, limit) in [(1, 30), (11, 8)] {
+            let ends = bench.fill(2).await;
+            tokio::time::advance(Duration::from_secs(age)).await;
+            let streams = bench.shelf();
+            drop(ends);
+            let idle = streams.idle.take();
+            for idle in &idle {
+                idle.stream.readable().await.unwrap();
+            }
+            streams.idle.replace(idle);
+            streams.sweep();
+            assert_eq!((bench.idle(), streams.limit.get()), (0, Duration::from_secs(limit)), "after {age} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_comes_back_to_a_replica_that_drains_or_left() {
+        let bench = Bench::new();
+        let (connection, _end) = bench.connect().await;
+        bench.shelf().close();
+        connection.give_back(&bench.replica);
+        assert_eq!(bench.idle(), 0);
+
+        let bench = Bench::new();
+        let (connection, _end) = bench.connect().await;
+        bench.replica.set_lifecycle(Lifecycle::Draining);
+        connection.give_back(&bench.replica);
+        assert_eq!(bench.idle(), 0);
     }
 }

@@ -1,85 +1,117 @@
-//! From what a replica answered to what the client gets.
+//! A request and its answer between one client and one replica: both ways at once, in one task, until the answer has
+//! ended.
 
-use std::rc::Rc;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{Either, Full};
-use hyper::body::{Body, Incoming};
-use hyper::header::{HeaderValue, UPGRADE};
-use hyper::upgrade::OnUpgrade;
-use hyper::{Response, StatusCode, Version};
-
-use super::body::{AnswerBody, Held};
 use super::connection::Client;
+use super::download::{Asked, Download};
 use super::failure::Failure;
 use super::pool::Connection;
-use super::prepare::Asked;
-use super::upgrade::{Ends, tunnel};
+use super::request::{Request, Writer};
+use super::upload::Upload;
 use super::worker::Worker;
-use super::{headers, respond};
 
-/// The body of what a client gets: our own, or a replica's.
-pub(super) type Answer = Either<Full<Bytes>, AnswerBody>;
-
-/// An answer that may be passed on, and the two ends of the tunnel if it switches protocols.
+/// Everything that takes part.
 #[derive(Debug)]
-pub(super) struct Fit {
-    answer: Response<Incoming>,
-    switch: Option<(OnUpgrade, OnUpgrade)>,
+pub(super) struct Relay<'a> {
+    /// Whose thread it is.
+    pub(super) worker: &'a Worker,
+    /// Who asked.
+    pub(super) client: &'a mut Client,
+    /// What it asked.
+    pub(super) request: &'a Request,
+    /// The service, as the Host of a request that names none.
+    pub(super) service: &'a str,
+    /// The replica's name.
+    pub(super) served_by: &'a str,
+    /// The way to the replica.
+    pub(super) connection: &'a mut Connection,
+    /// The request's way.
+    pub(super) upload: &'a mut Upload,
+    /// The answer's way.
+    pub(super) download: &'a mut Download,
 }
 
-impl Fit {
-    /// The answer's status.
-    pub(super) fn status(&self) -> StatusCode {
-        self.answer.status()
+/// Who has to do something next, and how long it may take.
+struct Turn {
+    limit: Duration,
+    is_clients: bool,
+}
+
+impl Relay<'_> {
+    /// Sends the request and passes the answer on. An error after the download has a status means that the answer
+    /// broke off.
+    pub(super) async fn run(&mut self) -> Result<(), Failure> {
+        poll_fn(|cx| Poll::Ready(self.begin(cx))).await?;
+        self.client.timer.progress();
+        poll_fn(|cx| self.poll(cx)).await
     }
-}
 
-/// Makes an answer fit for the client, or says why it must not be passed on.
-pub(super) fn make_fit(asked: Asked, answer: Response<Incoming>, served_by: &str) -> Result<Fit, Failure> {
-    let (mut parts, body) = answer.into_parts();
-    let chosen = parts.headers.get(UPGRADE).cloned();
-    let switch = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        let accepted = asked.upgrade.filter(|(protocols, _)| headers::is_upgrade_accepted(protocols, &parts.headers));
-        let ends = accepted.map(|(_, client)| client).zip(parts.extensions.remove::<OnUpgrade>());
-        Some(ends.ok_or_else(|| Failure::Protocol("a 101 that was not asked for".to_owned()))?)
-    } else {
-        None
-    };
-    headers::prepare_answer(&asked.method, parts.status, &mut parts.headers, body.size_hint())
-        .map_err(|wrong| Failure::Protocol(wrong.to_owned()))?;
-    if let (Some(_), Some(chosen)) = (&switch, chosen) {
-        headers::set_upgrade(&mut parts.headers, chosen);
+    fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let desk = &mut *self.worker.desk.borrow_mut();
+        let writer = Writer {
+            default_host: self.service.as_bytes(),
+            client: &self.client.addr,
+            trusted: &self.worker.context.settings.trusted_proxies,
+            pseudonym: &self.worker.pseudonym,
+        };
+        self.request.write(&mut desk.heads, self.client.buffered(), &writer);
+        self.upload.begin(cx, desk, self.client, &mut self.connection.stream)
     }
-    match HeaderValue::from_str(served_by) {
-        Ok(name) => parts.headers.insert(respond::X_SERVED_BY, name),
-        Err(_) => parts.headers.remove(respond::X_SERVED_BY),
-    };
-    parts.version = Version::HTTP_11;
-    Ok(Fit { answer: Response::from_parts(parts, body), switch })
-}
 
-/// Hands an answer to the client: its body, or the tunnel that follows, holds what the exchange holds.
-pub(super) fn relay(
-    worker: &Rc<Worker>,
-    client: &Client,
-    fit: Fit,
-    connection: Connection,
-    held: Held,
-) -> Response<Answer> {
-    let idle_timeout = worker.context.settings.idle_timeout;
-    let Some((client_end, replica_end)) = fit.switch else {
-        let pool = Rc::clone(&worker.pool);
-        return fit.answer.map(|body| Either::Right(AnswerBody::new(body, idle_timeout, held, connection, pool)));
-    };
-    client.activity.become_tunnel();
-    let ends = Ends {
-        client: client_end,
-        client_activity: client.activity.clone(),
-        replica: replica_end,
-        replica_activity: connection.activity,
-        cut: connection.cut,
-    };
-    worker.tasks.spawn_local(tunnel(ends, idle_timeout, held));
-    fit.answer.map(|_| Either::Left(Full::default()))
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.connection.is_cut() {
+            return Poll::Ready(Err(self.download.closed("the replica has drained for too long".to_owned())));
+        }
+        let desk = &mut *self.worker.desk.borrow_mut();
+        let has_sent = self.upload.poll(cx, desk, self.client, &mut self.connection.stream)?;
+        let asked = Asked {
+            request: self.request,
+            served_by: self.served_by,
+            may_keep_alive: self.request.persists && !self.worker.is_stopping() && !self.is_body_unasked(),
+            is_request_done: self.upload.is_done(),
+        };
+        let (has_received, ended) = self.download.poll(cx, desk, self.client, self.connection, &asked)?;
+        if ended.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.watch_client(cx)?;
+        if has_sent || has_received {
+            self.client.timer.progress();
+        }
+        let Turn { limit, is_clients } = self.turn();
+        ready!(self.client.timer.poll_expired(cx, limit));
+        Poll::Ready(Err(if is_clients { Failure::ClientStalled } else { Failure::ResponseTimeout }))
+    }
+
+    /// Whether the client waits for a `100 Continue` that has not come, so that none of its body has.
+    fn is_body_unasked(&self) -> bool {
+        self.request.expects_continue && !self.download.has_interim() && !self.upload.has_begun()
+    }
+
+    /// Looks for a client that has gone away, as long as it has nothing else to say: what it sends meanwhile is the
+    /// next request. One that has only finished sending still waits for its answer.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while self.upload.is_over() && !self.client.has_finished && !self.client.is_full() {
+            match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(Failure::ClientGone(error)),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&self) -> Turn {
+        let settings = &self.worker.context.settings;
+        let is_answered = self.download.status().is_some();
+        let replicas_limit = if is_answered { settings.idle_timeout } else { settings.response_timeout };
+        let waits_for_body = !self.upload.is_over() && !self.upload.waits_for_replica() && !self.is_body_unasked();
+        match self.download.waits_for_client() || waits_for_body {
+            true => Turn { limit: settings.idle_timeout, is_clients: true },
+            false => Turn { limit: replicas_limit, is_clients: false },
+        }
+    }
 }

@@ -1,33 +1,41 @@
 //! A worker: one thread with a runtime, a listener, a balancer and a pool of its own.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use super::bell::Bell;
+use super::budget::Budget;
+use super::buffers::Buffers;
 use super::connection;
+use super::desk::Desk;
+use super::http1::via::Pseudonym;
 use super::listener::Listener;
 use super::pool::Pool;
 use super::{Context, ProxyError};
 use crate::balancer::Balancer;
 
-/// The longest head of a request or an answer, in bytes.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The size of each of hyper's buffers, in bytes: a slow client costs a few of these, wherever its answer is on the way.
-pub(super) const MAX_BUFFERED_BYTES: usize = 64 * 1024;
 /// How long to wait for descriptors or memory to come free after an accept failed for want of them.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long, once we stop, a connection without a request may still bring one that was already on its way. That one
+/// is answered, with `Connection: close`.
+const LAST_CALL: Duration = Duration::from_millis(250);
+
+/// The name of this process in `Via`: the same for all workers, since a request may come back to any.
+static PSEUDONYM: LazyLock<Pseudonym> = LazyLock::new(|| Pseudonym::new(fastrand::u32(..)));
 
 /// What one data-plane thread owns. Nothing here is shared with another but the [`Context`].
 #[derive(Debug)]
@@ -35,11 +43,27 @@ pub struct Worker {
     pub(super) context: Arc<Context>,
     pub(super) balancer: Balancer,
     pub(super) pool: Rc<Pool>,
-    pub(super) http: http1::Builder,
-    /// Client connections and tunnels: the worker ends with the last of them.
-    pub(super) tasks: TaskTracker,
-    /// `stop_accepting` for this thread alone, so that asking it shares no lock.
-    pub(super) stop: CancellationToken,
+    pub(super) buffers: Rc<Buffers>,
+    /// Borrowed only while nothing is awaited.
+    pub(super) desk: RefCell<Desk>,
+    pub(super) budget: RefCell<Budget>,
+    /// Wakes every client connection.
+    pub(super) bell: Rc<Bell>,
+    pub(super) pseudonym: Pseudonym,
+    /// Client connections: the worker ends with the last of them.
+    tasks: TaskTracker,
+    stage: Cell<Stage>,
+    started: Instant,
+}
+
+/// How far a worker is in stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// What is on its way is still taken.
+    LastCall,
+    /// Only what has begun goes on.
+    Over,
 }
 
 impl Worker {
@@ -70,17 +94,43 @@ impl Worker {
 
     fn new(context: Arc<Context>) -> Self {
         let balancer = Balancer::new(context.registry.clone(), context.settings.policy, fastrand::u64(..));
-        let mut http = http1::Builder::new();
-        http.max_header_size(MAX_HEAD_BYTES).max_buf_size(MAX_BUFFERED_BYTES);
-        let stop = context.stop_accepting.child_token();
-        Self { context, balancer, pool: Rc::default(), http, tasks: TaskTracker::new(), stop }
+        let bell = Rc::<Bell>::default();
+        Self {
+            context,
+            balancer,
+            pool: Rc::new(Pool::new(Rc::clone(&bell))),
+            buffers: Rc::default(),
+            desk: RefCell::new(Desk::new()),
+            budget: RefCell::default(),
+            bell,
+            pseudonym: *PSEUDONYM,
+            tasks: TaskTracker::new(),
+            stage: Cell::new(Stage::Open),
+            started: Instant::now(),
+        }
+    }
+
+    /// Whether this worker stops: connections are not kept after the answer.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stage.get() != Stage::Open
+    }
+
+    /// Whether no request is taken any more that has not begun. The bell rings when this becomes true.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage.get() == Stage::Over
+    }
+
+    /// Whole seconds since the worker was started.
+    pub(super) fn seconds_at(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_secs()
     }
 
     async fn serve(self: Rc<Self>, listener: TcpListener) -> io::Result<()> {
         let mut is_failing = false;
+        let mut stopped = pin!(self.context.stop_accepting.cancelled());
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => break,
+                () = &mut stopped => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, addr)) => {
                         is_failing = false;
@@ -97,8 +147,15 @@ impl Worker {
                 }
             }
         }
+        self.stage.set(Stage::LastCall);
         self.take_queued(listener.into_std()?)?;
         self.tasks.close();
+        tokio::select! {
+            () = self.tasks.wait() => return Ok(()),
+            () = sleep(LAST_CALL) => {}
+        }
+        self.stage.set(Stage::Over);
+        self.bell.ring();
         self.tasks.wait().await;
         Ok(())
     }

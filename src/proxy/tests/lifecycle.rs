@@ -47,17 +47,22 @@ fn connections_to_a_replica_that_drains_are_closed() {
 }
 
 #[test]
-fn a_connection_that_brings_no_whole_head_in_time_is_closed() {
+fn a_connection_that_brings_no_whole_head_in_time_is_told_and_closed() {
     let replica = FakeReplica::answering(OK);
     let proxy = Proxy::with(&[replica.addr], |s| s.head_timeout = SHORT);
     let start = Instant::now();
     assert!(proxy.connect().is_closed());
     let mut slow = proxy.connect();
     slow.send("GET / HT");
+    assert_eq!(slow.read_message().unwrap().status(), 408);
     assert!(slow.is_closed());
+    let mut blank = proxy.connect();
+    blank.send("\r\n");
+    assert!(blank.is_closed(), "nothing was begun that could be told of");
     let mut second = proxy.connect();
     assert_eq!(second.ask(GET).status(), 200);
     second.send("G");
+    assert_eq!(second.read_message().unwrap().error(), "client-timeout");
     assert!(second.is_closed());
     assert!(start.elapsed() >= SHORT * 3);
 }
@@ -70,7 +75,7 @@ fn an_idle_connection_is_closed_by_a_timeout_of_its_own() {
         GET,
         "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi",
-        "TRACE / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "OPTIONS / HTTP/1.1\r\nhost: a\r\nmax-forwards: 0\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
     ] {
         let mut client = proxy.connect();

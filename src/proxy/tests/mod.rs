@@ -2,6 +2,7 @@
 
 mod answers;
 mod lifecycle;
+pub(super) mod reference;
 mod requests;
 mod retries;
 mod streaming;

@@ -86,16 +86,19 @@ impl Talk {
     /// Reads a head and the body that its framing announces.
     pub(super) fn read_message(&mut self) -> Option<Message> {
         let head = self.read_until("\r\n\r\n")?;
-        let mut message = Message { head, body: String::new() };
+        let mut message = Message { head, body: String::new(), trailers: String::new() };
         if message.field("transfer-encoding").as_deref() == Some("chunked") {
             loop {
                 let size = self.read_until("\r\n")?;
                 let size = usize::from_str_radix(size.trim(), 16).unwrap();
-                message.body += &self.read_exact(size);
-                self.read_exact(2);
                 if size == 0 {
                     break;
                 }
+                message.body += &self.read_exact(size);
+                assert_eq!(self.read_exact(2), "\r\n");
+            }
+            while let Some(line) = self.read_until("\r\n").filter(|line| line != "\r\n") {
+                message.trailers += &line;
             }
         } else if let Some(length) = message.field("content-length") {
             message.body = self.read_exact(length.parse().unwrap());
@@ -126,9 +129,24 @@ impl Talk {
 pub(super) struct Message {
     pub(super) head: String,
     pub(super) body: String,
+    pub(super) trailers: String,
 }
 
 impl Message {
+    /// The head's lines, names in lower case and sorted, without those that differ from run to run: a `Date` and a `Via`
+    /// of ours.
+    pub(super) fn sorted_lines(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.head.trim_end().lines().map(str::to_owned).collect();
+        for line in lines.iter_mut().skip(1) {
+            let (name, value) = line.split_once(": ").unwrap();
+            *line = format!("{}: {value}", name.to_lowercase());
+        }
+        let is_ours = |line: &str| line.starts_with("via: 1.1 evenkeel-") || line.ends_with(" GMT");
+        lines.retain(|line| !is_ours(line));
+        lines[1..].sort_unstable();
+        lines
+    }
+
     pub(super) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }

@@ -27,8 +27,8 @@ fn an_upgrade_becomes_a_tunnel_that_holds_its_lease() {
     // The first line comes right behind the request: it belongs to the tunnel.
     client.send(format!("{ASK}early\n"));
     let head = client.read_until("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: chat\r\n"), "{head}");
-    assert!(head.contains("connection: upgrade\r\n") && head.contains("x-served-by: gateway-1\r\n"), "{head}");
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("Upgrade: chat\r\n"), "{head}");
+    assert!(head.contains("Connection: upgrade\r\n") && head.contains("X-Served-By: gateway-1\r\n"), "{head}");
     assert_eq!(client.read_until("\n").unwrap(), "hello\n");
     assert_eq!(client.read_until("\n").unwrap(), "early\n");
     client.send("again\n");

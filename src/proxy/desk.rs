@@ -1,0 +1,119 @@
+//! What a worker needs for as long as it handles one piece of input, and no longer: so there is one of each for all of
+//! its connections.
+
+use std::time::SystemTime;
+
+use super::http1::{
+    Fields, Limits, Parsed, RequestHead, RequestScan, ResponseHead, ResponseScan, parse_request, parse_response,
+};
+
+/// The most that is read at once, in bytes: large bodies cost three times as much in pieces of 16 KiB.
+const SCRATCH: usize = 256 * 1024;
+/// The most that is read at once where the other side was slower than that, in bytes.
+const SMALL_PIECE: usize = 16 * 1024;
+/// What is read at once in the beginning, in bytes.
+const FIRST_PIECE: usize = 64 * 1024;
+
+/// A worker's scratch space.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// What heads are read and written with.
+    pub(super) heads: Heads,
+    /// Input that needs not be kept.
+    scratch: Box<[u8]>,
+}
+
+/// How much to read at once: more as long as the other side takes it all, little when it does not, so that little is
+/// kept for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach(usize);
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self(FIRST_PIECE)
+    }
+}
+
+impl Reach {
+    /// Notes whether the last piece was taken whole.
+    pub(super) fn note(&mut self, was_taken: bool) {
+        self.0 = if was_taken { SCRATCH.min(self.0 * 2) } else { SMALL_PIECE };
+    }
+}
+
+impl Desk {
+    /// An empty desk.
+    pub(super) fn new() -> Self {
+        let heads = Heads {
+            fields: Fields::default(),
+            out: Vec::new(),
+            date: String::new(),
+            dated: 0,
+            limits: Limits::default(),
+            parses: 0,
+        };
+        Self { heads, scratch: vec![0; SCRATCH].into() }
+    }
+
+    /// The heads' part, and space to read so much into, but no more than `limit` bytes.
+    pub(super) fn split(&mut self, reach: Reach, limit: u64) -> (&mut Heads, &mut [u8]) {
+        let size = reach.0.min(usize::try_from(limit).unwrap_or(usize::MAX));
+        (&mut self.heads, self.scratch.get_mut(..size).unwrap_or_default())
+    }
+
+    /// A copy of `bytes` to be changed in place.
+    pub(super) fn copy(&mut self, bytes: &[u8]) -> &mut [u8] {
+        let count = bytes.len().min(self.scratch.len());
+        if let (Some(copy), Some(bytes)) = (self.scratch.get_mut(..count), bytes.get(..count)) {
+            copy.copy_from_slice(bytes);
+        }
+        self.scratch.get_mut(..count).unwrap_or_default()
+    }
+}
+
+/// What heads are read and written with.
+#[derive(Debug)]
+pub(super) struct Heads {
+    /// The fields of the head parsed last.
+    pub(super) fields: Fields,
+    /// The outgoing head.
+    pub(super) out: Vec<u8>,
+    /// The time of the last [`Heads::look_at_clock`] as an HTTP date.
+    pub(super) date: String,
+    dated: u64,
+    limits: Limits,
+    parses: u64,
+}
+
+impl Heads {
+    /// The longest head, in bytes.
+    pub(super) fn max_head(&self) -> usize {
+        self.limits.head as usize
+    }
+
+    /// Changes with every head that is parsed: `fields` are those of a head for as long as this is the same.
+    pub(super) fn ticket(&self) -> u64 {
+        self.parses
+    }
+
+    /// Parses a request's head into `fields`.
+    pub(super) fn parse_request(&mut self, buffer: &[u8], scan: &mut RequestScan) -> Parsed<RequestHead> {
+        self.parses += 1;
+        parse_request(buffer, scan, &self.limits, &mut self.fields)
+    }
+
+    /// Parses an answer's head into `fields`.
+    pub(super) fn parse_response(&mut self, buffer: &[u8], scan: &mut ResponseScan) -> Parsed<ResponseHead> {
+        self.parses += 1;
+        parse_response(buffer, scan, &self.limits, &mut self.fields)
+    }
+
+    /// Brings the date up to date.
+    pub(super) fn look_at_clock(&mut self) {
+        let now = SystemTime::now();
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        if seconds != self.dated {
+            (self.date, self.dated) = (httpdate::fmt_http_date(now), seconds);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The way of an answer: interim answers as they come, then the head and the bytes behind it at once, then the rest of
+//! its body.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::body::Body;
+use super::buffers::{Buffer, Buffers};
+use super::connection::Client;
+use super::desk::{Desk, Heads, Reach};
+use super::failure::Failure;
+use super::http1::framing::{self, ResponseBody, ResponseFraming};
+use super::http1::rewrite::{Answer, write_interim, write_response};
+use super::http1::{Parsed, ResponseHead, ResponseScan, Version};
+use super::outbox::{Outbox, Piece, poll_read};
+use super::pool::Connection;
+use super::request::Request;
+use std::rc::Rc;
+
+/// One answer on its way to the client.
+#[derive(Debug)]
+pub(super) struct Download {
+    scan: ResponseScan,
+    /// A head that came in pieces, so far.
+    pieces: Option<Buffer>,
+    /// Whether any byte came.
+    has_begun: bool,
+    /// Whether an interim answer was passed on.
+    has_interim: bool,
+    answer: Option<Begun>,
+    outbox: Outbox,
+    reach: Reach,
+}
+
+/// An answer whose head was passed on.
+#[derive(Debug)]
+struct Begun {
+    status: u16,
+    body: Body,
+    towards: ResponseBody,
+    /// Whether the client was told that its connection is kept.
+    keeps_alive: bool,
+    /// Whether the replica's connection may be used again.
+    persists: bool,
+    /// Whether its trailers may pass.
+    passes_trailers: bool,
+    /// What came behind a `101`.
+    surplus: Vec<u8>,
+}
+
+/// What a download has to know about its exchange.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The request.
+    pub(super) request: &'a Request,
+    /// The replica's name.
+    pub(super) served_by: &'a str,
+    /// Whether the client's connection may be kept, as far as we are concerned.
+    pub(super) may_keep_alive: bool,
+    /// Whether the whole request went out.
+    pub(super) is_request_done: bool,
+}
+
+impl Download {
+    /// An answer of which nothing has come.
+    pub(super) fn new() -> Self {
+        Self {
+            scan: ResponseScan::default(),
+            pieces: None,
+            has_begun: false,
+            has_interim: false,
+            answer: None,
+            outbox: Outbox::default(),
+            reach: Reach::default(),
+        }
+    }
+
+    /// The status that the client was told, once it was.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.answer.as_ref().map(|answer| answer.status)
+    }
+
+    /// Whether an interim answer was passed on.
+    pub(super) fn has_interim(&self) -> bool {
+        self.has_interim
+    }
+
+    /// Whether it is the client's turn to take something.
+    pub(super) fn waits_for_client(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Whether the client was told that its connection is kept.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.keeps_alive)
+    }
+
+    /// Whether the replica's connection may be used again.
+    pub(super) fn persists(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.persists)
+    }
+
+    /// Whether the client could take a close for the end of the answer.
+    pub(super) fn ends_by_close(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.towards == ResponseBody::UntilClose)
+    }
+
+    /// What is left once the protocols are switched: bytes of the replica's that came behind its `101`, and what the
+    /// client has not taken yet.
+    pub(super) fn into_tunnel(self) -> (Vec<u8>, Outbox) {
+        (self.answer.map(|answer| answer.surplus).unwrap_or_default(), self.outbox)
+    }
+
+    /// Moves what can be moved: whether anything was, and whether the answer has ended.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        desk: &mut Desk,
+        client: &mut Client,
+        connection: &mut Connection,
+        asked: &Asked<'_>,
+    ) -> Result<(bool, Poll<()>), Failure> {
+        let mut has_moved = false;
+        loop {
+            let (moved, flushed) = self.outbox.poll_flush(cx, client.stream());
+            has_moved |= moved > 0;
+            match flushed {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Err(Failure::ClientGone(error)),
+                Poll::Pending => return Ok((has_moved, Poll::Pending)),
+            }
+            if self.answer.as_ref().is_some_and(|answer| answer.body.is_done()) {
+                return Ok((has_moved, Poll::Ready(())));
+            }
+            let read = match self.pieces.take() {
+                Some(pieces) => self.read_piece(cx, desk, client, connection, asked, pieces),
+                None => self.read(cx, desk, client, connection, asked),
+            };
+            match read? {
+                Poll::Ready(()) => has_moved = true,
+                Poll::Pending => return Ok((has_moved, Poll::Pending)),
+            }
+        }
+    }
+
+    /// Reads into the scratch space and passes on what came.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        desk: &mut Desk,
+        client: &mut Client,
+        connection: &mut Connection,
+        asked: &Asked<'_>,
+    ) -> Result<Poll<()>, Failure> {
+        let (heads, space) = desk.split(self.reach, u64::MAX);
+        let count = match poll_read(cx, &mut connection.stream, space) {
+            Poll::Ready(Ok(0)) => return self.end(cx, client).map(Poll::Ready),
+            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Err(error)) => return Err(self.closed(error.to_string())),
+            Poll::Pending => return Ok(Poll::Pending),
+        };
+        let input = space.get_mut(..count).unwrap_or_default();
+        self.has_begun = true;
+        if self.answer.is_some() {
+            self.pass(cx, client, b"", input)?;
+            self.reach.note(self.outbox.is_empty());
+            return Ok(Poll::Ready(()));
+        }
+        let used = self.read_heads(cx, heads, client, connection, asked, input)?;
+        if self.answer.is_none() {
+            self.pieces = Some(keep(client.buffers(), heads, input.get(used..).unwrap_or_default())?);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Reads more of a head that came in pieces.
+    fn read_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        desk: &mut Desk,
+        client: &mut Client,
+        connection: &mut Connection,
+        asked: &Asked<'_>,
+        mut pieces: Buffer,
+    ) -> Result<Poll<()>, Failure> {
+        if pieces.is_full() && !pieces.grow(desk.heads.max_head()) {
+            return Err(Failure::Protocol("its head does not end"));
+        }
+        match pieces.poll_fill(cx, &mut connection.stream) {
+            Poll::Ready(Ok(0)) => return self.end(cx, client).map(Poll::Ready),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Err(self.closed(error.to_string())),
+            Poll::Pending => {
+                self.pieces = Some(pieces).filter(|pieces| !pieces.filled().is_empty());
+                return Ok(Poll::Pending);
+            }
+        }
+        let used = self.read_heads(cx, &mut desk.heads, client, connection, asked, pieces.filled_mut())?;
+        if self.answer.is_none() {
+            pieces.consume(used);
+            self.pieces = Some(pieces);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Passes on the heads at the start of `input`, the last of them with what follows it. Returns how much of the
+    /// input belonged to interim heads.
+    fn read_heads(
+        &mut self,
+        cx: &mut Context<'_>,
+        heads: &mut Heads,
+        client: &mut Client,
+        connection: &mut Connection,
+        asked: &Asked<'_>,
+        input: &mut [u8],
+    ) -> Result<usize, Failure> {
+        let mut used = 0;
+        loop {
+            let unread = input.get_mut(used..).unwrap_or_default();
+            let (head, length) = match heads.parse_response(unread, &mut self.scan) {
+                Parsed::Complete { head, length } => (head, length),
+                Parsed::Incomplete => return Ok(used),
+                Parsed::Rejected(reason) => return Err(Failure::Protocol(reason.as_str())),
+            };
+            if !matches!(head.status, 100..=199) || head.status == 101 {
+                self.begin(cx, heads, client, connection, asked, (&head, length), unread)?;
+                return Ok(used);
+            }
+            if asked.request.head.version == Version::Http11 {
+                heads.out.clear();
+                write_interim(&mut heads.out, unread, &head, &heads.fields);
+                self.outbox.send_bytes(cx, client.stream(), &heads.out).map_err(Failure::ClientGone)?;
+                self.has_interim = true;
+            }
+            self.scan = ResponseScan::default();
+            used += length;
+        }
+    }
+
+    /// Passes on the final head at the start of `input` and what follows it.
+    #[expect(clippy::too_many_arguments, reason = "each is another side of the exchange")]
+    fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        heads: &mut Heads,
+        client: &mut Client,
+        connection: &Connection,
+        asked: &Asked<'_>,
+        (head, length): (&ResponseHead, usize),
+        input: &mut [u8],
+    ) -> Result<(), Failure> {
+        let (request, fields) = (asked.request, &heads.fields);
+        let is_switch = head.status == 101;
+        if is_switch {
+            let protocols = request.upgrade.as_ref().filter(|_| asked.is_request_done);
+            if !protocols.is_some_and(|protocols| protocols.are_accepted_by(input, fields)) {
+                return Err(Failure::Protocol("a 101 that was not asked for"));
+            }
+        }
+        let framing = framing::response(input, head, fields, request.head.method)
+            .map_err(|reason| Failure::Protocol(reason.as_str()))?;
+        if let Some(seconds) = fields.keep_alive_timeout(input) {
+            connection.note_keep_alive(Duration::from_secs(seconds.into()));
+        }
+        let ResponseFraming { body, announced, persists } = framing;
+        let towards = framing::towards_client(body, request.head.version);
+        let keeps_alive = asked.may_keep_alive && towards != ResponseBody::UntilClose;
+        heads.look_at_clock();
+        let answer = Answer {
+            body: towards,
+            announced,
+            client: request.head.version,
+            keeps_alive,
+            served_by: printable(asked.served_by),
+            date: heads.date.as_bytes(),
+        };
+        heads.out.clear();
+        write_response(&mut heads.out, input, head, &heads.fields, &answer);
+        let persists = persists && !is_switch;
+        let rest = input.get_mut(length..).unwrap_or_default();
+        let surplus = if is_switch { rest.to_vec() } else { Vec::new() };
+        let passes_trailers = request.accepts_trailers && heads.fields.may_keep_trailers();
+        let body = body.into();
+        self.answer =
+            Some(Begun { status: head.status, body, towards, keeps_alive, persists, passes_trailers, surplus });
+        let rest = if is_switch { &mut [][..] } else { rest };
+        self.pass(cx, client, &heads.out, rest)
+    }
+
+    /// Passes on `head`, maybe empty, and a piece of the body.
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        head: &[u8],
+        input: &mut [u8],
+    ) -> Result<(), Failure> {
+        let Some(answer) = &mut self.answer else { return Ok(()) };
+        let taken = answer.body.take(input);
+        // What comes behind the body's end was not asked for.
+        answer.persists &= taken.consumed == input.len();
+        let trailers = if answer.passes_trailers { answer.body.trailers() } else { &[] };
+        let is_chunked = answer.towards == ResponseBody::Chunked;
+        let end = answer.body.is_done().then_some(trailers);
+        let data = input.get(taken.data).unwrap_or_default();
+        let sent = self.outbox.send(cx, client.stream(), head, &Piece { data, is_chunked, end });
+        sent.map_err(Failure::ClientGone)?;
+        match taken.error {
+            Some(reason) => Err(Failure::Protocol(reason.as_str())),
+            None => Ok(()),
+        }
+    }
+
+    /// The replica has closed its connection.
+    fn end(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Result<(), Failure> {
+        match &mut self.answer {
+            Some(answer) if matches!(answer.body, Body::UntilClose) => {
+                answer.body.end();
+                self.pass(cx, client, b"", &mut [])
+            }
+            _ => Err(self.closed("it ended".to_owned())),
+        }
+    }
+
+    /// What it means that the replica's connection is gone.
+    pub(super) fn closed(&self, detail: String) -> Failure {
+        Failure::Closed { answer_began: self.has_begun, detail }
+    }
+}
+
+/// A copy of the beginning of a head, to be read on later.
+fn keep(buffers: &Rc<Buffers>, heads: &Heads, bytes: &[u8]) -> Result<Buffer, Failure> {
+    let mut pieces = buffers.lend();
+    let kept = pieces.append(bytes, heads.max_head());
+    if kept == bytes.len() { Ok(pieces) } else { Err(Failure::Protocol("its head does not end")) }
+}
+
+/// A name as it may stand in a field; what no field can hold is left out.
+fn printable(name: &str) -> &[u8] {
+    if name.bytes().all(|b| matches!(b, b' '..=b'~')) { name.as_bytes() } else { b"" }
+}

@@ -1,0 +1,230 @@
+//! One request from top to bottom: route → pick → connect → relay, with the retries around the last three, then what
+//! becomes of the client's connection.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::connection::Client;
+use super::download::Download;
+use super::failure::Failure;
+use super::pool::{Connection, Look};
+use super::relay::Relay;
+use super::request::Request;
+use super::respond::Cause;
+use super::retry::Retries;
+use super::upload::Upload;
+use super::worker::Worker;
+use super::{route, tunnel};
+use crate::balancer::{PickError, Tried};
+use crate::metrics::Refusal;
+use crate::replica::Replica;
+
+/// How long the rest of a request may take that was answered before it had come.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What becomes of a client's connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// It is closed.
+    Close,
+    /// It is closed once the client had the time to read the answer: it may still be sending, and a close would make
+    /// the kernel throw away what the client has not read.
+    Linger,
+    /// It is reset, so that the client cannot take what it got for all there is.
+    Reset,
+}
+
+/// An attempt that failed before the client was told a status.
+struct Failed {
+    failure: Failure,
+    /// Whether it failed on a connection that had served before, which says little about the replica.
+    was_reused: bool,
+}
+
+/// One request of a client.
+struct Exchange<'a> {
+    worker: &'a Worker,
+    client: &'a mut Client,
+    request: &'a Request,
+    service: Cow<'a, str>,
+    began: Instant,
+    /// The request's way to the replica that was tried last.
+    upload: Upload,
+}
+
+/// Answers a request, whatever happens, and says what becomes of the client's connection.
+pub(super) async fn serve(worker: &Worker, client: &mut Client, request: Request) -> After {
+    let began = Instant::now();
+    worker.budget.borrow_mut().note_request(worker.seconds_at(began));
+    let upload = Upload::new(&request, true);
+    let service = route(worker, client, &request);
+    let mut exchange = Exchange { worker, client, request: &request, service, began, upload };
+    let answered = match request.target.max_forwards {
+        Some(0) => Err(Some(Cause::Asked)),
+        _ => exchange.attempt_until_answered().await,
+    };
+    match answered {
+        Ok(After::KeepAlive) => exchange.finish_request().await,
+        Ok(after) => after,
+        Err(Some(cause)) => exchange.answer(cause).await,
+        Err(None) => After::Close,
+    }
+}
+
+/// The service that the request goes to.
+fn route<'a>(worker: &'a Worker, client: &Client, request: &Request) -> Cow<'a, str> {
+    let host = request.target.host_name.map(|name| name.of(client.buffered()));
+    let is_known = |name: &str| worker.context.registry.replicas(name).is_some();
+    route::service(host, is_known, worker.context.settings.service.as_str())
+}
+
+impl Exchange<'_> {
+    /// Tries replicas until one has answered, well or not; or says why none has, if there is anybody to be told.
+    async fn attempt_until_answered(&mut self) -> Result<After, Option<Cause>> {
+        let worker = self.worker;
+        let mut retries = Retries::new(worker.context.settings.retries);
+        let mut tried = Tried::default();
+        let mut is_fresh_only = false;
+        let mut last: Option<Failed> = None;
+        loop {
+            let lease = match (worker.balancer.pick(&self.service, &tried), &last) {
+                (Ok(lease), _) => lease,
+                // Only a kept connection was dead: the replica itself may well take the request.
+                (Err(PickError::NoneReady { .. }), Some(Failed { was_reused: true, .. })) if !is_fresh_only => {
+                    is_fresh_only = true;
+                    tried = Tried::default();
+                    continue;
+                }
+                (Err(_), Some(failed)) => return Err(failed.failure.cause()),
+                (Err(PickError::NoSuchService { .. }), None) => return Err(Some(refused(Refusal::NoSuchService))),
+                (Err(PickError::NoneReady { .. }), None) => return Err(Some(refused(Refusal::NoReplicaReady))),
+            };
+            let replica = lease.replica();
+            let failed = match self.attempt(replica, is_fresh_only, retries.is_allowed()).await {
+                Ok(after) => return Ok(after),
+                Err(failed) => failed,
+            };
+            note(replica, &failed.failure);
+            let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
+            let is_affordable = || worker.budget.borrow_mut().take(worker.seconds_at(Instant::now()));
+            if !retries.take(&failed.failure, failed.was_reused, is_replayable, is_affordable) {
+                return Err(failed.failure.cause());
+            }
+            worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
+            tried.add(replica);
+            last = Some(failed);
+        }
+    }
+
+    /// Sends the request to one replica, over an idle connection or a new one, and passes its answer on. Idle
+    /// connections that turn out to be closed before anything was written to them are no failure: the next is taken.
+    async fn attempt(&mut self, replica: &Replica, is_fresh_only: bool, may_retry: bool) -> Result<After, Failed> {
+        let worker = self.worker;
+        let keeps = may_retry && self.request.is_idempotent();
+        let look = if keeps { Look::Short } else { Look::Long };
+        loop {
+            let idle = if is_fresh_only { None } else { worker.pool.take(replica, look) };
+            let mut connection = match idle {
+                Some(idle) => idle,
+                None => match worker.pool.connect(replica, worker.context.settings.connect_timeout).await {
+                    Ok(connection) => connection,
+                    Err(failure) => return Err(Failed { failure, was_reused: false }),
+                },
+            };
+            let was_reused = connection.was_kept;
+            self.upload = Upload::new(self.request, keeps);
+            let mut download = Download::new();
+            let mut relay = Relay {
+                worker,
+                client: self.client,
+                request: self.request,
+                service: &self.service,
+                served_by: &replica.spec().name,
+                connection: &mut connection,
+                upload: &mut self.upload,
+                download: &mut download,
+            };
+            let outcome = relay.run().await;
+            match (outcome, download.status()) {
+                (Err(Failure::Unsent), _) if was_reused => {}
+                (Err(failure), None) => return Err(Failed { failure, was_reused }),
+                (outcome, status) => {
+                    return Ok(self.settle(replica, connection, download, status.unwrap_or_default(), outcome).await);
+                }
+            }
+        }
+    }
+
+    /// Settles what an answer leaves behind: the record, the replica's connection, the tunnel if it switched protocols.
+    async fn settle(
+        &mut self,
+        replica: &Replica,
+        mut connection: Connection,
+        download: Download,
+        status: u16,
+        outcome: Result<(), Failure>,
+    ) -> After {
+        let after = match &outcome {
+            Err(Failure::ClientStalled) => After::Reset,
+            Err(_) if download.ends_by_close() => After::Reset,
+            Ok(()) if download.keeps_alive() => After::KeepAlive,
+            Ok(()) if !self.upload.is_done() => After::Linger,
+            _ => After::Close,
+        };
+        if let Err(failure) = &outcome {
+            note(replica, failure);
+        } else if status == 101 {
+            self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
+            let (surplus, unsent) = download.into_tunnel();
+            tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent).await;
+            replica.metrics().record_answer(status, self.began.elapsed());
+            return After::Close;
+        } else if download.persists() && self.upload.is_done() {
+            connection.give_back(replica);
+        }
+        replica.metrics().record_answer(status, self.began.elapsed());
+        after
+    }
+
+    /// Makes way for the next request: reads what is left of one that was answered before it had come, if that is
+    /// little.
+    async fn finish_request(&mut self) -> After {
+        let worker = self.worker;
+        if self.upload.skip_buffered(&mut worker.desk.borrow_mut(), self.client) {
+            return After::KeepAlive;
+        }
+        let skipping = poll_fn(|cx| self.upload.poll_skip(cx, &mut worker.desk.borrow_mut(), self.client));
+        match timeout(REST_TIMEOUT, skipping).await {
+            Ok(true) => After::KeepAlive,
+            _ => After::Linger,
+        }
+    }
+
+    /// Gives an answer of our own. The connection is kept only if the whole request is there.
+    async fn answer(&mut self, cause: Cause) -> After {
+        let is_whole = self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
+        let keeps_alive = is_whole && self.request.persists && !cause.ends_connection() && !self.worker.is_stopping();
+        self.client.answer(self.worker, cause, Some(&self.request.head), keeps_alive).await
+    }
+}
+
+fn refused(refusal: Refusal) -> Cause {
+    Cause::Refused(refusal)
+}
+
+/// Counts a failed attempt against the replica, if it was the replica's fault.
+fn note(replica: &Replica, failure: &Failure) {
+    let spec = replica.spec();
+    debug!(service = %spec.service, replica = %spec.name, error = %failure, cause = ?failure.blame(), "Attempt failed");
+    if let Some(counted) = failure.counted_as() {
+        replica.metrics().record_failure(counted);
+        replica.set_last_error(failure);
+    }
+}

@@ -1,0 +1,195 @@
+//! A head's fields as spans, in a scratch space that is used for one head after the other.
+
+use httparse::{EMPTY_HEADER, Status, parse_headers};
+
+use super::head::MAX_FIELDS;
+use super::name::Name;
+use super::{RejectReason, Span};
+
+/// How many fields a `Connection` may name besides those that never pass anyway.
+const MAX_NOMINATED: usize = 32;
+
+/// One field line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name as it was spelled.
+    pub name: Span,
+    /// The value without the whitespace around it.
+    pub value: Span,
+    /// Which field it is.
+    pub id: Name,
+}
+
+/// The fields of the head that was parsed last. Keep one per worker: it may be used again as soon as the outgoing head
+/// is written.
+#[derive(Debug, Default)]
+pub struct Fields {
+    list: Vec<Field>,
+    /// Which names there are.
+    present: u32,
+    /// Where the last line ends.
+    end: u32,
+    options: ConnectionOptions,
+}
+
+/// What `Connection` says.
+#[derive(Debug, Default)]
+struct ConnectionOptions {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    /// Names of fields that would pass if it did not name them.
+    nominated: Vec<Span>,
+}
+
+/// The elements of a comma-separated value, without empty ones.
+pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+impl Fields {
+    /// The fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.list.iter()
+    }
+
+    /// Whether there is a field of that name.
+    #[inline]
+    pub fn has(&self, name: Name) -> bool {
+        self.present & name.bit() != 0
+    }
+
+    /// The values of all fields of that name, in order.
+    #[inline]
+    pub fn all<'b>(&self, buffer: &'b [u8], name: Name) -> impl Iterator<Item = &'b [u8]> {
+        let list = if self.has(name) { self.list.as_slice() } else { &[] };
+        list.iter().filter(move |field| field.id == name).map(|field| field.value.of(buffer))
+    }
+
+    /// The values of all fields called `name`, in any case, in order.
+    pub fn values<'b>(&self, buffer: &'b [u8], name: &str) -> impl Iterator<Item = &'b [u8]> {
+        let is_named = move |field: &&Field| field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes());
+        self.list.iter().filter(is_named).map(|field| field.value.of(buffer))
+    }
+
+    /// Whether `Connection` says `close`.
+    #[inline]
+    pub fn says_close(&self) -> bool {
+        self.options.close
+    }
+
+    /// Whether `Connection` says `keep-alive`.
+    #[inline]
+    pub fn says_keep_alive(&self) -> bool {
+        self.options.keep_alive
+    }
+
+    /// Whether `Connection` says `upgrade`.
+    #[inline]
+    pub fn says_upgrade(&self) -> bool {
+        self.options.upgrade
+    }
+
+    /// Whether trailers may be passed on: not if `Connection` names fields, for these could be among them.
+    pub fn may_keep_trailers(&self) -> bool {
+        self.options.nominated.is_empty()
+    }
+
+    /// Whether the client said `TE: trailers`.
+    pub fn accepts_trailers(&self, buffer: &[u8]) -> bool {
+        self.all(buffer, Name::Te).flat_map(elements).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+    }
+
+    /// How long the replica says that it keeps an idle connection (`Keep-Alive: timeout=N`), in seconds.
+    pub fn keep_alive_timeout(&self, buffer: &[u8]) -> Option<u32> {
+        let named = |parameter| {
+            let (name, value) = str::from_utf8(parameter).ok()?.split_once('=')?;
+            if name.trim_end().eq_ignore_ascii_case("timeout") { value.trim_start().parse().ok() } else { None }
+        };
+        self.all(buffer, Name::KeepAlive).flat_map(elements).find_map(named)
+    }
+
+    /// Copies the lines that `keeps` says may pass, raw and in order, but never one that `Connection` names.
+    #[inline]
+    pub(super) fn copy(&self, out: &mut Vec<u8>, buffer: &[u8], mut keeps: impl FnMut(&Field) -> bool) {
+        let Some(first) = self.list.first() else { return };
+        let mut kept_from = first.name.start;
+        for (index, field) in self.list.iter().enumerate() {
+            if self.is_nominated(buffer, field) || !keeps(field) {
+                out.extend_from_slice(Span { start: kept_from, end: field.name.start }.of(buffer));
+                kept_from = self.list.get(index + 1).map_or(self.end, |next| next.name.start);
+            }
+        }
+        out.extend_from_slice(Span { start: kept_from, end: self.end }.of(buffer));
+    }
+
+    #[inline]
+    pub(super) fn is_nominated(&self, buffer: &[u8], field: &Field) -> bool {
+        let name = || field.name.of(buffer);
+        self.options.nominated.iter().any(|option| option.of(buffer).eq_ignore_ascii_case(name()))
+    }
+
+    /// Takes the lines of `section`, a part of `buffer`: `count` field lines and the blank one after them.
+    #[inline]
+    pub(super) fn fill(&mut self, buffer: &[u8], section: &[u8], count: u32) -> Result<(), RejectReason> {
+        // The slots are written before they are read, so a head pays for no more than it may need.
+        match count {
+            0..=16 => self.fill_by::<16>(buffer, section),
+            17..=32 => self.fill_by::<32>(buffer, section),
+            33..=128 => self.fill_by::<128>(buffer, section),
+            _ => self.fill_by::<{ MAX_FIELDS as usize }>(buffer, section),
+        }
+    }
+
+    fn fill_by<const SLOTS: usize>(&mut self, buffer: &[u8], section: &[u8]) -> Result<(), RejectReason> {
+        self.list.clear();
+        self.present = 0;
+        let mut slots = [EMPTY_HEADER; SLOTS];
+        let parsed = match parse_headers(section, &mut slots) {
+            Ok(Status::Complete((length, parsed))) if length == section.len() => parsed,
+            Err(httparse::Error::HeaderValue) => return Err(RejectReason::FieldValue),
+            Err(httparse::Error::TooManyHeaders) => return Err(RejectReason::TooManyFields),
+            _ => return Err(RejectReason::FieldName),
+        };
+        self.list.extend(parsed.iter().map(|header| {
+            let id = Name::of(header.name.as_bytes());
+            self.present |= id.bit();
+            Field { name: Span::within(buffer, header.name.as_bytes()), value: Span::within(buffer, header.value), id }
+        }));
+        self.end = Span::within(buffer, section).end.saturating_sub(2);
+        self.read_options(buffer)
+    }
+
+    #[inline]
+    fn read_options(&mut self, buffer: &[u8]) -> Result<(), RejectReason> {
+        let options = &mut self.options;
+        (options.close, options.keep_alive, options.upgrade) = (false, false, false);
+        options.nominated.clear();
+        if self.present & Name::Connection.bit() == 0 {
+            return Ok(());
+        }
+        for field in self.list.iter().filter(|field| field.id == Name::Connection) {
+            let value = field.value.of(buffer);
+            // What is said most.
+            if value.eq_ignore_ascii_case(b"keep-alive") {
+                options.keep_alive = true;
+                continue;
+            }
+            for option in elements(value) {
+                if option.eq_ignore_ascii_case(b"close") {
+                    options.close = true;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    options.keep_alive = true;
+                } else if option.eq_ignore_ascii_case(b"upgrade") {
+                    options.upgrade = true;
+                } else if !Name::of(option).is_hop_by_hop() {
+                    if options.nominated.len() == MAX_NOMINATED {
+                        return Err(RejectReason::ConnectionOptions);
+                    }
+                    options.nominated.push(Span::within(buffer, option));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! The outgoing head: what may pass is copied raw and in order, and what we say ourselves comes last, so that nothing
+//! a client names in `Connection` can remove it (RFC 9110, section 7.6.1).
+
+use ipnet::IpNet;
+
+use super::client::ClientAddr;
+use super::framing::{RequestBody, ResponseBody};
+use super::name::Name;
+use super::target::{Path, Target};
+use super::upgrade::Protocols;
+use super::via::Pseudonym;
+use super::{Fields, RequestHead, ResponseHead, Version};
+
+/// What a request's head is written with, besides what was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward<'a> {
+    /// Where it goes.
+    pub target: &'a Target,
+    /// The Host for a request that names none.
+    pub default_host: &'a [u8],
+    /// How its body goes on.
+    pub body: RequestBody,
+    /// Who sent it.
+    pub client: &'a ClientAddr,
+    /// The proxies in front of us.
+    pub trusted: &'a [IpNet],
+    /// Our name in `Via`.
+    pub pseudonym: &'a Pseudonym,
+    /// What it asks to switch to, as [`super::upgrade::asked`] said.
+    pub upgrade: Option<&'a Protocols>,
+}
+
+/// Appends the head of a request as a replica is to see it. It is the same for every replica.
+pub fn write_request(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, fields: &Fields, onward: &Onward<'_>) {
+    let Onward { target, client, .. } = onward;
+    let host = target.host.map_or(onward.default_host, |host| host.of(buffer));
+    out.extend_from_slice(head.method_text.of(buffer));
+    match target.path {
+        Path::Origin(path) => push(out, &[b" ", path.of(buffer)]),
+        Path::Query(query) => push(out, &[b" /", query.of(buffer)]),
+        Path::Asterisk => push(out, &[b" *"]),
+    }
+    push(out, &[b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
+
+    let (mut says_proto, mut says_host) = (false, false);
+    fields.copy(out, buffer, |field| match field.id {
+        Name::Other | Name::Date | Name::Via | Name::XServedBy => true,
+        Name::Expect => head.version == Version::Http11,
+        Name::MaxForwards => target.max_forwards.is_none(),
+        Name::Forwarded | Name::XForwardedOther => client.is_trusted(),
+        Name::XForwardedProto => {
+            says_proto |= client.is_trusted();
+            client.is_trusted()
+        }
+        Name::XForwardedHost => {
+            says_host |= client.is_trusted();
+            client.is_trusted()
+        }
+        _ => false,
+    });
+
+    client.write_addresses(out, buffer, fields, onward.trusted);
+    if !says_proto {
+        out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+    }
+    if !says_host {
+        push(out, &[b"X-Forwarded-Host: ", host, b"\r\n"]);
+    }
+    let protocol: &[u8] = if head.version == Version::Http10 { b"Via: 1.0 " } else { b"Via: 1.1 " };
+    push(out, &[protocol, onward.pseudonym.as_bytes(), b"\r\n"]);
+    if let Some(hops) = target.max_forwards {
+        push_number(out, b"Max-Forwards: ", u64::from(hops.saturating_sub(1)));
+    }
+    match onward.body {
+        RequestBody::None => {}
+        RequestBody::Length(length) => push_number(out, b"Content-Length: ", length),
+        RequestBody::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    if let Some(protocols) = onward.upgrade {
+        push(out, &[b"Connection: upgrade\r\nUpgrade: ", protocols.as_bytes(), b"\r\n"]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What an answer's head is written with, besides what was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// How its body goes on, as [`super::framing::towards_client`] said.
+    pub body: ResponseBody,
+    /// The length of a body that does not follow.
+    pub announced: Option<u64>,
+    /// The client's version.
+    pub client: Version,
+    /// Whether the client's connection is kept after it; no answer that ends with its connection keeps it.
+    pub keeps_alive: bool,
+    /// The replica's name, for `X-Served-By`.
+    pub served_by: &'a [u8],
+    /// The time now as an HTTP date, for an answer that has no `Date`.
+    pub date: &'a [u8],
+}
+
+/// Appends the head of a final answer, or of a `101`, whose `Upgrade` is passed on, as the client is to see it.
+pub fn write_response(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &Fields, answer: &Answer<'_>) {
+    push_status_line(out, buffer, head);
+    let mut is_dated = false;
+    fields.copy(out, buffer, |field| {
+        is_dated |= field.id == Name::Date;
+        !is_replaced(field.id)
+    });
+    push(out, &[b"X-Served-By: ", answer.served_by, b"\r\n"]);
+    if !is_dated {
+        push(out, &[b"Date: ", answer.date, b"\r\n"]);
+    }
+    match (answer.body, answer.announced) {
+        (ResponseBody::Length(length), _) | (ResponseBody::None, Some(length)) => {
+            push_number(out, b"Content-Length: ", length);
+        }
+        (ResponseBody::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (ResponseBody::None | ResponseBody::UntilClose, _) => {}
+    }
+    let keeps_alive = answer.keeps_alive && answer.body != ResponseBody::UntilClose;
+    match (answer.client, keeps_alive) {
+        _ if head.status == 101 => {
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+            fields.all(buffer, Name::Upgrade).for_each(|protocol| push(out, &[b"Upgrade: ", protocol, b"\r\n"]));
+        }
+        (Version::Http11, true) => {}
+        (Version::Http10, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (_, false) => out.extend_from_slice(b"Connection: close\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the head of a 1xx other than `101`. HTTP/1.0 clients must not get it.
+pub fn write_interim(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &Fields) {
+    push_status_line(out, buffer, head);
+    fields.copy(out, buffer, |field| !is_replaced(field.id));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether an answer's field does not pass, or is ours to write.
+fn is_replaced(name: Name) -> bool {
+    name.is_hop_by_hop() || matches!(name, Name::ContentLength | Name::XServedBy)
+}
+
+fn push_status_line(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead) {
+    push_number_text(out, b"HTTP/1.1 ", u64::from(head.status));
+    push(out, &[b" ", head.reason.of(buffer), b"\r\n"]);
+}
+
+#[inline]
+fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, name: &[u8], number: u64) {
+    push_number_text(out, name, number);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_number_text(out: &mut Vec<u8>, before: &[u8], mut number: u64) {
+    // The largest has 20 digits.
+    let mut digits = [b'0'; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        used += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    push(out, &[before, digits.get(digits.len() - used..).unwrap_or_default()]);
+}

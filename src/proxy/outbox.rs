@@ -1,0 +1,180 @@
+//! Bytes on their way out: written at once as far as the socket takes them, the rest kept until it takes more.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::http1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK, write_end};
+
+/// Reads what is there; 0 at the stream's end. `into` must not be empty.
+pub(super) fn poll_read(cx: &mut Context<'_>, stream: &mut TcpStream, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut into = ReadBuf::new(into);
+    ready!(Pin::new(stream).poll_read(cx, &mut into))?;
+    Poll::Ready(Ok(into.filled().len()))
+}
+
+/// A piece of a body as it goes out.
+#[derive(Debug)]
+pub(super) struct Piece<'a> {
+    /// The data, maybe empty.
+    pub(super) data: &'a [u8],
+    /// Whether the body goes out in chunks.
+    pub(super) is_chunked: bool,
+    /// If this is the last piece, the trailers, maybe none.
+    pub(super) end: Option<&'a [u8]>,
+}
+
+/// What a socket has not taken yet. Whoever fills it waits until it is empty before reading more, so it holds no more
+/// than one piece.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outbox {
+    /// Something to be sent.
+    pub(super) fn with(bytes: Vec<u8>) -> Self {
+        Self { bytes, sent: 0 }
+    }
+
+    /// Whether the socket has taken everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Sends what waits; ready when all of it went out. How much did.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> (usize, Poll<io::Result<()>>) {
+        let before = self.sent;
+        while let Some(left) = self.bytes.get(self.sent..).filter(|left| !left.is_empty()) {
+            match Pin::new(&mut *stream).poll_write(cx, left) {
+                Poll::Ready(Ok(0)) => return (self.sent - before, Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(count)) => self.sent += count,
+                Poll::Ready(Err(error)) => return (self.sent - before, Poll::Ready(Err(error))),
+                Poll::Pending => return (self.sent - before, Poll::Pending),
+            }
+        }
+        let moved = self.sent - before;
+        *self = Self::default();
+        (moved, Poll::Ready(Ok(())))
+    }
+
+    /// Sends a head, maybe empty, and the first piece of what follows it, and keeps what the socket does not take. An
+    /// error means that it took nothing.
+    pub(super) fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+        head: &[u8],
+        piece: &Piece<'_>,
+    ) -> io::Result<()> {
+        let size = ChunkHeader::new(piece.data.len() as u64);
+        let (before, after): (&[u8], &[u8]) = match piece.is_chunked && !piece.data.is_empty() {
+            true => (size.as_bytes(), CHUNK_END),
+            false => (b"", b""),
+        };
+        let mut ending = Vec::new();
+        let end = match piece.end {
+            Some(_) if !piece.is_chunked => b"",
+            Some([]) => LAST_CHUNK,
+            Some(trailers) => {
+                write_end(&mut ending, trailers);
+                &ending
+            }
+            None => b"",
+        };
+        self.send_parts(cx, stream, &mut [head, before, piece.data, after, end].map(IoSlice::new))
+    }
+
+    /// Sends plain bytes like [`Outbox::send`].
+    pub(super) fn send_bytes(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+        self.send_parts(cx, stream, &mut [IoSlice::new(bytes)])
+    }
+
+    fn send_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+        mut parts: &mut [IoSlice<'_>],
+    ) -> io::Result<()> {
+        let mut took_any = false;
+        IoSlice::advance_slices(&mut parts, 0);
+        while self.is_empty() && !parts.is_empty() {
+            match Pin::new(&mut *stream).poll_write_vectored(cx, parts) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    took_any = true;
+                    IoSlice::advance_slices(&mut parts, count);
+                }
+                Poll::Ready(Err(error)) if !took_any => return Err(error),
+                // The next flush will say what is wrong.
+                Poll::Ready(_) | Poll::Pending => break,
+            }
+        }
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (one, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn pieces_are_framed_as_they_go_out() {
+        let (mut out, mut other) = pair().await;
+        let mut outbox = Outbox::default();
+        for (data, is_chunked, end, expected) in [
+            (&b"hello"[..], false, None, "H|hello"),
+            (b"hello", false, Some(&b""[..]), "H|hello"),
+            (b"hello", true, None, "H|5\r\nhello\r\n"),
+            (b"", true, None, "H|"),
+            (b"", true, Some(b""), "H|0\r\n\r\n"),
+            (b"hello", true, Some(b"x: y\r\n"), "H|5\r\nhello\r\n0\r\nx: y\r\n\r\n"),
+        ] {
+            let piece = Piece { data, is_chunked, end };
+            poll_fn(|cx| Poll::Ready(outbox.send(cx, &mut out, b"H|", &piece))).await.unwrap();
+            assert!(outbox.is_empty());
+            let mut got = vec![0; expected.len()];
+            other.read_exact(&mut got).await.unwrap();
+            assert_eq!(str::from_utf8(&got).unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_waits_and_goes_out_in_order() {
+        let (mut out, mut other) = pair().await;
+        let bytes: Vec<u8> = (0..251).cycle().take(32 << 20).collect();
+        let mut outbox = Outbox::default();
+        poll_fn(|cx| Poll::Ready(outbox.send_bytes(cx, &mut out, &bytes))).await.unwrap();
+        assert!(!outbox.is_empty());
+        let sending = poll_fn(|cx| outbox.poll_flush(cx, &mut out).1);
+        let mut got = vec![0; bytes.len()];
+        let (sent, read) = tokio::join!(sending, other.read_exact(&mut got));
+        sent.unwrap();
+        read.unwrap();
+        assert!(got == bytes && outbox.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_takes_nothing_more_is_an_error() {
+        let (mut out, other) = pair().await;
+        socket2::SockRef::from(&other).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(other);
+        out.readable().await.unwrap();
+        let mut outbox = Outbox::default();
+        assert!(poll_fn(|cx| Poll::Ready(outbox.send_bytes(cx, &mut out, b"x"))).await.is_err());
+        assert!(outbox.is_empty());
+    }
+}

@@ -1,0 +1,107 @@
+//! A request as far as the exchange has to know it, read from its head by the codec's rules.
+
+use super::desk::Heads;
+use super::http1::client::ClientAddr;
+use super::http1::framing::{self, RequestBody};
+use super::http1::rewrite::{Onward, write_request};
+use super::http1::target::{self, Target};
+use super::http1::upgrade::{self, Protocols};
+use super::http1::via::Pseudonym;
+use super::http1::{Parsed, RejectReason, RequestHead, RequestScan};
+use ipnet::IpNet;
+
+/// A request whose head has come. Its spans are those of the client's buffer, where the head stays for as long as the
+/// request may have to be written again.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The first line.
+    pub(super) head: RequestHead,
+    /// Bytes of the head.
+    pub(super) length: usize,
+    /// Where it goes.
+    pub(super) target: Target,
+    /// How its body is framed.
+    pub(super) body: RequestBody,
+    /// Whether the client waits for a `100 Continue`.
+    pub(super) expects_continue: bool,
+    /// What it asks to switch to.
+    pub(super) upgrade: Option<Protocols>,
+    /// Whether the client wants its connection kept.
+    pub(super) persists: bool,
+    /// Whether the client takes the trailers of an answer.
+    pub(super) accepts_trailers: bool,
+    /// Whether its own trailers may pass.
+    pub(super) keeps_trailers: bool,
+    /// Which head the desk's fields were parsed from when they were this request's.
+    ticket: u64,
+}
+
+impl Request {
+    /// Reads the request whose head was just parsed from the start of `buffer`.
+    pub(super) fn read(
+        buffer: &[u8],
+        head: RequestHead,
+        length: usize,
+        heads: &Heads,
+        pseudonym: &Pseudonym,
+    ) -> Result<Self, RejectReason> {
+        let fields = &heads.fields;
+        let target = target::read(buffer, &head, fields)?;
+        if pseudonym.is_in(buffer, fields) {
+            return Err(RejectReason::Loop);
+        }
+        Ok(Self {
+            head,
+            length,
+            target,
+            body: framing::request_body(buffer, &head, fields)?,
+            expects_continue: framing::expects_continue(buffer, &head, fields)?,
+            upgrade: upgrade::asked(buffer, &head, fields),
+            persists: framing::persists(head.version, fields),
+            accepts_trailers: fields.accepts_trailers(buffer),
+            keeps_trailers: fields.may_keep_trailers(),
+            ticket: heads.ticket(),
+        })
+    }
+
+    /// Whether it may be sent a second time although the first may have arrived, as far as its head says: a method that
+    /// means the same once or twice, and nothing that outlives the answer.
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.head.method.is_idempotent() && self.upgrade.is_none()
+    }
+
+    /// Writes the head as a replica is to see it to the desk, from the buffer that it was read from.
+    pub(super) fn write(&self, heads: &mut Heads, buffer: &[u8], by: &Writer<'_>) {
+        if heads.ticket() != self.ticket
+            && !matches!(heads.parse_request(buffer, &mut RequestScan::default()), Parsed::Complete { .. })
+        {
+            // It was complete before, and the same bytes give the same result.
+            heads.out.clear();
+            return;
+        }
+        let onward = Onward {
+            target: &self.target,
+            default_host: by.default_host,
+            body: self.body,
+            client: by.client,
+            trusted: by.trusted,
+            pseudonym: by.pseudonym,
+            upgrade: self.upgrade.as_ref(),
+        };
+        heads.out.clear();
+        write_request(&mut heads.out, buffer, &self.head, &heads.fields, &onward);
+    }
+}
+
+/// What the head to a replica says besides what the client sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writer<'a> {
+    /// The Host for a request that names none.
+    pub(super) default_host: &'a [u8],
+    /// Who sent it.
+    pub(super) client: &'a ClientAddr,
+    /// The proxies in front of us.
+    pub(super) trusted: &'a [IpNet],
+    /// Our name in `Via`.
+    pub(super) pseudonym: &'a Pseudonym,
+}
