@@ -91,35 +91,41 @@ impl Exchange<'_> {
         let worker = self.worker;
         let mut retries = Retries::new(worker.context.settings.retries);
         let mut tried = Tried::default();
-        let mut is_fresh_only = false;
-        let mut last: Option<Failed> = None;
+        let (mut is_fresh_only, mut was_kept_dead) = (false, false);
+        let mut last: Option<Failure> = None;
         loop {
             let lease = match (worker.balancer.pick(&self.service, &tried), &last) {
                 (Ok(lease), _) => lease,
-                // Only a kept connection was dead: the replica itself may well take the request.
-                (Err(PickError::NoneReady { .. }), Some(Failed { was_reused: true, .. })) if !is_fresh_only => {
-                    is_fresh_only = true;
+                // Only a kept connection was dead: its replica itself may well take the request.
+                (Err(PickError::NoneReady { .. }), Some(_)) if std::mem::take(&mut was_kept_dead) => {
                     tried = Tried::default();
                     continue;
                 }
-                (Err(_), Some(failed)) => return Err(failed.failure.cause()),
+                (Err(_), Some(failure)) => return Err(failure.cause()),
                 (Err(PickError::NoSuchService { .. }), None) => return Err(Some(refused(Refusal::NoSuchService))),
                 (Err(PickError::NoneReady { .. }), None) => return Err(Some(refused(Refusal::NoReplicaReady))),
             };
+            if last.is_some() {
+                worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
+            }
             let replica = lease.replica();
-            let failed = match self.attempt(replica, is_fresh_only, retries.is_allowed()).await {
+            let Failed { failure, was_reused } = match self.attempt(replica, is_fresh_only, retries.is_allowed()).await
+            {
                 Ok(after) => return Ok(after),
                 Err(failed) => failed,
             };
-            note(replica, &failed.failure);
+            note(replica, &failure);
             let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
             let is_affordable = || worker.budget.borrow_mut().take(worker.seconds_at(Instant::now()));
-            if !retries.take(&failed.failure, failed.was_reused, is_replayable, is_affordable) {
-                return Err(failed.failure.cause());
+            if !retries.take(&failure, was_reused, is_replayable, is_affordable) {
+                return Err(failure.cause());
             }
-            worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
             tried.add(replica);
-            last = Some(failed);
+            if was_reused {
+                // Others may be as dead, and each one costs an attempt.
+                (is_fresh_only, was_kept_dead) = (true, true);
+            }
+            last = Some(failure);
         }
     }
 

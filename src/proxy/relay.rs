@@ -2,6 +2,7 @@
 //! ended.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,10 +35,14 @@ pub(super) struct Relay<'a> {
     pub(super) download: &'a mut Download,
 }
 
-/// Who has to do something next, and how long it may take.
+/// How long a client that has finished sending waits for an answer to begin. Most that finish before they were answered
+/// have gone away, which looks the same, and hold a replica's attention for nothing.
+const HALF_CLOSED: Duration = Duration::from_secs(5);
+
+/// How long may pass before whoever is next has done something, and what it is if nothing was done.
 struct Turn {
     limit: Duration,
-    is_clients: bool,
+    expired: fn() -> Failure,
 }
 
 impl Relay<'_> {
@@ -81,9 +86,9 @@ impl Relay<'_> {
         if has_sent || has_received {
             self.client.timer.progress();
         }
-        let Turn { limit, is_clients } = self.turn();
+        let Turn { limit, expired } = self.turn();
         ready!(self.client.timer.poll_expired(cx, limit));
-        Poll::Ready(Err(if is_clients { Failure::ClientStalled } else { Failure::ResponseTimeout }))
+        Poll::Ready(Err(expired()))
     }
 
     /// Whether the client waits for a `100 Continue` that has not come, so that none of its body has.
@@ -109,9 +114,12 @@ impl Relay<'_> {
         let is_answered = self.download.status().is_some();
         let replicas_limit = if is_answered { settings.idle_timeout } else { settings.response_timeout };
         let waits_for_body = !self.upload.is_over() && !self.upload.waits_for_replica() && !self.is_body_unasked();
-        match self.download.waits_for_client() || waits_for_body {
-            true => Turn { limit: settings.idle_timeout, is_clients: true },
-            false => Turn { limit: replicas_limit, is_clients: false },
+        if self.download.waits_for_client() || waits_for_body {
+            Turn { limit: settings.idle_timeout, expired: || Failure::ClientStalled }
+        } else if self.client.has_finished && !is_answered && HALF_CLOSED < replicas_limit {
+            Turn { limit: HALF_CLOSED, expired: || Failure::ClientGone(io::ErrorKind::UnexpectedEof.into()) }
+        } else {
+            Turn { limit: replicas_limit, expired: || Failure::ResponseTimeout }
         }
     }
 }

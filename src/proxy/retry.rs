@@ -26,10 +26,11 @@ impl Retries {
         self.is_allowed
     }
 
-    /// Takes one more attempt, if there may be one after this failure. A connect that was refused and a kept
-    /// connection that was dead cost none: they take no time and no replica's work, the next replica is another one,
-    /// and when most replicas stop at once a request may well meet several of them. Any other has to be affordable for
-    /// the worker as a whole, too.
+    /// Takes one more attempt, if there may be one after this failure. A connect that was refused costs none: it takes
+    /// no time and no replica's work, the next replica is another one, and when most replicas stop at once a request
+    /// may well meet several of them. What may have arrived always costs one, also on a kept connection that may just
+    /// have been closed too late: a request that kills whoever gets it must not go round all replicas. Unless it was
+    /// on a kept connection, it has to be affordable for the worker as a whole, too.
     pub(super) fn take(
         &mut self,
         failure: &Failure,
@@ -40,10 +41,10 @@ impl Retries {
         if !self.is_allowed || !may_follow(failure, is_replayable) {
             return false;
         }
-        if was_reused || matches!(failure, Failure::Connect(_) | Failure::Unsent) {
+        if matches!(failure, Failure::Connect(_) | Failure::Unsent) {
             return true;
         }
-        if self.left == 0 || !is_affordable() {
+        if self.left == 0 || !(was_reused || is_affordable()) {
             return false;
         }
         self.left -= 1;
@@ -82,13 +83,14 @@ mod tests {
     fn only_what_took_time_or_may_have_arrived_costs_an_attempt() {
         let refused = || Failure::Connect(io::ErrorKind::ConnectionRefused.into());
         let closed = || Failure::Closed { answer_began: false, detail: String::new() };
-        let mut retries = Retries::new(1);
+        let mut retries = Retries::new(2);
         for _ in 0..9 {
             assert!(retries.take(&refused(), false, false, || panic!("it is free")));
-            assert!(retries.take(&closed(), true, true, || panic!("it is free")));
         }
+        assert!(retries.take(&closed(), true, true, || panic!("a kept connection says little about the replica")));
         assert!(take(&mut retries, Failure::ConnectTimeout, false, false));
-        assert!(!take(&mut retries, Failure::ConnectTimeout, false, false), "the one attempt is gone");
+        assert!(!take(&mut retries, Failure::ConnectTimeout, false, false), "both are gone");
+        assert!(!take(&mut retries, closed(), true, true));
         assert!(!take(&mut retries, closed(), false, true));
         assert!(take(&mut retries, Failure::Unsent, false, false), "what costs nothing goes on");
     }
