@@ -106,6 +106,9 @@ impl Exchange<'_> {
                 (Err(PickError::NoSuchService { .. }), None) => return Err(Some(refused(Refusal::NoSuchService))),
                 (Err(PickError::NoneReady { .. }), None) => return Err(Some(refused(Refusal::NoReplicaReady))),
             };
+            if last.is_some() {
+                worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
+            }
             let replica = lease.replica();
             let failed = match self.attempt(replica, is_fresh_only, retries.is_allowed()).await {
                 Ok(after) => return Ok(after),
@@ -117,7 +120,6 @@ impl Exchange<'_> {
             if !retries.take(&failed.failure, failed.was_reused, is_replayable, is_affordable) {
                 return Err(failed.failure.cause());
             }
-            worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
             tried.add(replica);
             last = Some(failed);
         }
