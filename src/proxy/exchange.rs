@@ -139,7 +139,8 @@ impl Exchange<'_> {
             let idle = if is_fresh_only { None } else { worker.pool.take(replica, look) };
             let mut connection = match idle {
                 Some(idle) => idle,
-                None => match worker.pool.connect(replica, worker.context.settings.connect_timeout).await {
+                // Boxed, as the tunnel below, so that idle connections' tasks need no room for what is rare.
+                None => match Box::pin(worker.pool.connect(replica, worker.context.settings.connect_timeout)).await {
                     Ok(connection) => connection,
                     Err(failure) => return Err(Failed { failure, was_reused: false }),
                 },
@@ -189,7 +190,7 @@ impl Exchange<'_> {
         } else if status == 101 {
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
             let (surplus, unsent) = download.into_tunnel();
-            tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent).await;
+            Box::pin(tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent)).await;
             replica.metrics().record_answer(status, self.began.elapsed());
             return After::Close;
         } else if download.persists() && self.upload.is_done() {

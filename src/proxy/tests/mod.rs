@@ -1,6 +1,8 @@
 //! The room end to end: raw clients, real workers, raw replicas, all on loopback.
 
 mod answers;
+mod framing;
+mod interim;
 mod lifecycle;
 pub(super) mod reference;
 mod requests;

@@ -215,3 +215,44 @@ fn a_body_that_stands_still_is_the_clients_fault_and_does_not_count_as_a_silent_
     assert_eq!((answer.status(), answer.error().as_str()), (408, "client-timeout"));
     assert_eq!(proxy.replica("gateway", 1).metrics().errors(), 0);
 }
+
+#[test]
+fn a_short_body_is_sent_again_with_a_method_that_allows_it() {
+    let long = "x".repeat(100_000);
+    let short = "x".repeat(60_000);
+    for (method, body, status) in
+        [("PUT", "hi", 200), ("DELETE", "hi", 200), ("PUT", &short, 200), ("PUT", &long, 502), ("PATCH", "hi", 502)]
+    {
+        for is_chunked in [false, true] {
+            let dies = FakeReplica::start(|mut served| drop(served.request()));
+            let lives = FakeReplica::answering(OK);
+            let proxy = Proxy::start(&[dies.addr, lives.addr]);
+            let request = if is_chunked {
+                let size = body.len();
+                format!(
+                    "{method} / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
+                )
+            } else {
+                format!("{method} / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+            };
+            let mut client = proxy.connect();
+            assert_eq!(client.ask(&request).status(), status, "{method} {} {is_chunked}", body.len());
+            if status == 200 {
+                assert!(lives.request().body == *body && dies.request().body == *body);
+                assert_eq!(client.ask(GET).status(), 200, "what was kept is used up");
+            }
+        }
+    }
+}
+
+#[test]
+fn retries_that_cost_something_have_a_budget() {
+    let replicas: Vec<_> = (0..4).map(|_| FakeReplica::start(|mut served| drop(served.request()))).collect();
+    let addrs: Vec<_> = replicas.iter().map(|replica| replica.addr).collect();
+    let proxy = Proxy::start(&addrs);
+    for _ in 0..10 {
+        assert_eq!(proxy.ask(GET).status(), 502);
+    }
+    let attempts: usize = replicas.iter().map(FakeReplica::count).sum();
+    assert_eq!(attempts, 13, "ten requests, and the three retries that are always allowed");
+}

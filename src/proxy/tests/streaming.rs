@@ -194,3 +194,45 @@ fn a_client_that_has_only_finished_writing_gets_an_answer_that_takes_its_time() 
         assert!(client.is_closed());
     }
 }
+
+#[test]
+fn a_client_that_leaves_while_it_waits_takes_its_request_back() {
+    for request in [GET, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf"] {
+        let (ended, has_ended) = mpsc::channel();
+        let replica = FakeReplica::start(move |mut served| {
+            served.talk.read_until("\r\n\r\n").unwrap();
+            served.talk.read_to_end();
+            ended.send(()).unwrap();
+        });
+        let proxy = Proxy::start(&[replica.addr]);
+        let mut client = proxy.connect();
+        client.send(request);
+        eventually("it is under way", || proxy.in_flight() == 1);
+        client.reset();
+        has_ended.recv_timeout(DEADLINE).unwrap();
+        eventually("the lease is released", || proxy.in_flight() == 0);
+        assert_eq!(proxy.replica("gateway", 1).metrics().errors(), 0);
+    }
+}
+
+#[test]
+fn the_connection_goes_on_if_little_of_the_request_was_left_when_it_was_answered() {
+    for (length, goes_on) in [(30_000, true), (1_000_000, false)] {
+        let replica = FakeReplica::start(|mut served| {
+            served.talk.read_until("\r\n\r\n").unwrap();
+            served.talk.send(OK);
+            served.talk.read_to_end();
+        });
+        let proxy = Proxy::start(&[replica.addr]);
+        let mut client = proxy.connect();
+        let answer = client.ask(&format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n"));
+        assert_eq!(answer.status(), 200);
+        eventually("the lease is released", || proxy.in_flight() == 0);
+        let _ = client.stream.write_all("x".repeat(length).as_bytes());
+        if goes_on {
+            assert_eq!(client.ask(GET).status(), 200);
+        } else {
+            assert!(client.is_closed());
+        }
+    }
+}
