@@ -14,10 +14,10 @@ use std::time::SystemTime;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminState, Readiness};
 use crate::change::{Change, Observed, Provider, Sighting};
@@ -257,29 +257,67 @@ impl Control {
         if !self.statics.is_empty() {
             self.writer.apply(Change::Reset { provider: Provider::Static, replicas: self.statics });
         }
-        let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
-        let tasks = TaskTracker::new();
+        let (readiness, status) = (Arc::clone(&self.admin.readiness), self.status.clone());
+        let mut tasks = JoinSet::new();
         if let (Some(docker), Some(status)) = (self.docker, &self.status) {
+            // Made here: the writer ends with the last sender, so there must be none but the watcher's.
+            let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
             tasks.spawn(Watcher::new(docker, Arc::clone(status), changes).run(self.stop.clone()));
+            tasks.spawn(write(self.writer, inbox, Arc::clone(status)));
         }
-        tasks.spawn(write(self.writer, inbox, self.status));
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
         tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
-        tasks.close();
-        tasks.wait().await;
+        supervise(tasks, &readiness, status.as_deref()).await;
+    }
+}
+
+/// Waits for every control task. One that panics takes neither the others nor the traffic with it, which goes on with
+/// the last truth; but it must not look as if that truth were still kept.
+async fn supervise(mut tasks: JoinSet<()>, readiness: &Readiness, status: Option<&DiscoveryStatus>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            error!(cause = %error, "Control task failed: going on with what is known; only a restart helps");
+            readiness.set_failed();
+            if let Some(status) = status {
+                status.set_connected(false);
+            }
+        }
     }
 }
 
 /// The registry's one writer: applies changes in the order in which they come, until every provider is gone.
-async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Option<Arc<DiscoveryStatus>>) {
+async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Arc<DiscoveryStatus>) {
     while let Some(Observed { change, at }) = inbox.recv().await {
         let is_reset = matches!(change, Change::Reset { .. });
         let changed = writer.apply(change);
-        let Some(status) = &status else { continue };
         if is_reset {
             status.set_synced();
         } else if changed {
             status.event_to_route.observe(at.elapsed());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_control_task_that_panics_is_told_and_the_others_go_on() {
+        let (readiness, status) = (Readiness::default(), DiscoveryStatus::default());
+        readiness.set_listening();
+        status.set_synced();
+        status.set_connected(true);
+        let mut tasks = JoinSet::new();
+        let (alive, mut is_alive) = mpsc::channel::<()>(1);
+        tasks.spawn(async { panic!("as the test wants it") });
+        tasks.spawn(async move {
+            tokio::task::yield_now().await;
+            alive.send(()).await.unwrap()
+        });
+        supervise(tasks, &readiness, Some(&status)).await;
+        assert_eq!(is_alive.recv().await, Some(()));
+        assert_eq!(readiness.reasons(Some(&status)), ["a control task failed: only a restart helps"]);
+        assert!(!status.is_connected());
     }
 }

@@ -10,6 +10,7 @@ use crate::discovery::status::DiscoveryStatus;
 pub struct Readiness {
     listening: AtomicBool,
     terminating: AtomicBool,
+    failed: AtomicBool,
 }
 
 impl Readiness {
@@ -28,6 +29,11 @@ impl Readiness {
         self.terminating.load(Ordering::Acquire)
     }
 
+    /// Records that discovery, health or the admin room ended in a panic.
+    pub fn set_failed(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
     /// Why we are not ready; empty if we are. `discovery` is `None` with `--no-docker`.
     pub fn reasons(&self, discovery: Option<&DiscoveryStatus>) -> Vec<&'static str> {
         let mut reasons = Vec::new();
@@ -36,6 +42,9 @@ impl Readiness {
         }
         if discovery.is_some_and(|docker| !docker.is_synced()) {
             reasons.push("first sync with Docker is not done");
+        }
+        if self.failed.load(Ordering::Acquire) {
+            reasons.push("a control task failed: only a restart helps");
         }
         if self.is_terminating() {
             reasons.push("shutting down");

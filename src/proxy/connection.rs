@@ -16,6 +16,7 @@ use tracing::debug;
 use super::pipeline;
 use super::stream::{Activity, Limits, WatchedStream};
 use super::worker::Worker;
+use crate::metrics::Refusal;
 
 /// How long, once we stop, a connection without a request may still bring one that was already on its way. That one
 /// is answered, with `Connection: close`.
@@ -41,7 +42,9 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
     let client = Client { addr, activity: activity.clone() };
     let service = service_fn(|request| {
         let (worker, client) = (Rc::clone(&worker), client.clone());
-        async move { Ok::<_, Infallible>(pipeline::serve(&worker, &client, request).await) }
+        // Not in the future: hyper reads on before it first polls that.
+        let exchange = client.activity.begin_exchange();
+        async move { Ok::<_, Infallible>(pipeline::serve(&worker, &client, exchange, request).await) }
     });
     let mut connection = pin!(worker.http.serve_connection(stream, service).with_upgrades());
     let ended = tokio::select! {
@@ -60,6 +63,11 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
         }
     };
     if let Err(error) = ended {
+        // hyper has answered these itself.
+        if error.is_parse() {
+            let refusal = if error.is_parse_too_large() { Refusal::HeadTooLarge } else { Refusal::BadRequest };
+            worker.context.metrics.record_refusal(refusal);
+        }
         debug!(client = %addr, %error, "Client connection failed");
     }
 }

@@ -13,7 +13,7 @@ pub(super) enum Failure {
     /// No connection in time, so nothing was sent.
     #[error("connect timed out")]
     ConnectTimeout,
-    /// Every kept connection was gone before the request was written to it.
+    /// A new connection was gone before the request was written to it.
     #[error("connection gone before the request was sent")]
     Unsent,
     /// The connection was closed or reset after the request, or a part of it, was sent.

@@ -16,7 +16,7 @@ use super::body::{BodyError, Progress, RequestBody};
 use super::failure::Failure;
 use super::pool::{Connection, Pool};
 use super::stream::{Activity, WatchedStream};
-use super::worker::MAX_HEAD_BYTES;
+use super::worker::{MAX_BUFFERED_BYTES, MAX_HEAD_BYTES};
 use crate::config::settings::ProxySettings;
 use crate::replica::Replica;
 
@@ -104,6 +104,7 @@ async fn connect(pool: &Pool, replica: &Replica, settings: &ProxySettings) -> Re
     let stream = TokioIo::new(WatchedStream::to_replica(stream, activity.clone(), settings.idle_timeout));
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(MAX_BUFFERED_BYTES)
         .handshake(stream)
         .await
         .map_err(|error| Failure::Connect(io::Error::other(error)))?;

@@ -25,8 +25,12 @@ use crate::metrics::Refusal;
 use crate::replica::Replica;
 
 /// Answers one request, whatever happens.
-pub(super) async fn serve(worker: &Rc<Worker>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
-    let exchange = client.activity.begin_exchange();
+pub(super) async fn serve(
+    worker: &Rc<Worker>,
+    client: &Client,
+    exchange: Exchange,
+    request: Request<Incoming>,
+) -> Response<Answer> {
     let mut answer = match attempt_until_answered(worker, client, request, exchange).await {
         Ok(answer) => answer,
         Err(refusal) => {
@@ -52,20 +56,23 @@ async fn attempt_until_answered(
     let mut retries = Retries::new(settings.retries);
     let mut tried = Tried::default();
     let mut manner = Manner { fresh_only: false, is_replayable };
-    let mut last: Option<(Failure, bool)> = None;
+    let mut last: Option<Failure> = None;
+    let mut was_kept_dead = false;
     loop {
         let lease = match (worker.balancer.pick(&service, &tried), &last) {
             (Ok(lease), _) => lease,
-            // Only a kept connection was dead: the replica itself may well take the request.
-            (Err(PickError::NoneReady { .. }), Some((_, true))) if !manner.fresh_only => {
-                manner.fresh_only = true;
+            // Only a kept connection was dead: its replica itself may well take the request.
+            (Err(PickError::NoneReady { .. }), Some(_)) if std::mem::take(&mut was_kept_dead) => {
                 tried = Tried::default();
                 continue;
             }
-            (Err(_), Some((failure, _))) => return Err(failure.refusal()),
+            (Err(_), Some(failure)) => return Err(failure.refusal()),
             (Err(PickError::NoSuchService { .. }), None) => return Err(Refusal::NoSuchService),
             (Err(PickError::NoneReady { .. }), None) => return Err(Refusal::NoReplicaReady),
         };
+        if last.is_some() {
+            worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
+        }
         let replica = lease.replica();
         let replay = (is_replayable && retries.is_allowed()).then(|| copy(&request));
         let failed = match forward(&worker.pool, settings, replica, request, manner).await {
@@ -77,13 +84,16 @@ async fn attempt_until_answered(
             Err(failed) => failed,
         };
         let refusal = note(replica, &failed.failure);
-        if !retries.take(&failed.failure, failed.was_reused, is_replayable) {
+        if !retries.take(&failed.failure, is_replayable) {
             return Err(refusal);
         }
         request = failed.unsent.or(replay).ok_or(refusal)?;
-        worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
         tried.add(replica);
-        last = Some((failed.failure, failed.was_reused));
+        if failed.was_reused {
+            // Others may be as dead, and each one costs an attempt.
+            (manner.fresh_only, was_kept_dead) = (true, true);
+        }
+        last = Some(failed.failure);
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) fn relay(
         let pool = Rc::clone(&worker.pool);
         return fit.answer.map(|body| Either::Right(AnswerBody::new(body, idle_timeout, held, connection, pool)));
     };
+    client.activity.become_tunnel();
     let ends = Ends {
         client: client_end,
         client_activity: client.activity.clone(),

@@ -34,14 +34,15 @@ impl Retries {
         self.is_allowed
     }
 
-    /// Takes one more attempt, if there may be one after this failure. A connect that was refused and a kept
-    /// connection that was dead cost none: they take no time and no replica's work, the next replica is another one,
-    /// and when most replicas stop at once a request may well meet several of them.
-    pub(super) fn take(&mut self, failure: &Failure, was_reused: bool, is_replayable: bool) -> bool {
+    /// Takes one more attempt, if there may be one after this failure. A connect that was refused costs none: it takes
+    /// no time and no replica's work, the next replica is another one, and when most replicas stop at once a request
+    /// may well meet several of them. What may have arrived always costs one, also on a kept connection that may just
+    /// have been closed too late: a request that kills whoever gets it must not go round all replicas.
+    pub(super) fn take(&mut self, failure: &Failure, is_replayable: bool) -> bool {
         if !self.is_allowed || !may_follow(failure, is_replayable) {
             return false;
         }
-        if was_reused || matches!(failure, Failure::Connect(_) | Failure::Unsent) {
+        if matches!(failure, Failure::Connect(_) | Failure::Unsent) {
             return true;
         }
         let had_one = self.left > 0;
@@ -87,21 +88,22 @@ mod tests {
 
     #[test]
     fn only_what_took_time_or_may_have_arrived_costs_an_attempt() {
-        let mut retries = Retries::new(1);
+        let refused = || Failure::Connect(io::ErrorKind::ConnectionRefused.into());
+        let closed = || Failure::Closed { answer_began: false, detail: String::new() };
+        let mut retries = Retries::new(2);
         for _ in 0..9 {
-            assert!(retries.take(&Failure::Connect(io::ErrorKind::ConnectionRefused.into()), false, false));
-            assert!(retries.take(&Failure::Closed { answer_began: false, detail: String::new() }, true, true));
+            assert!(retries.take(&refused(), false));
         }
-        assert!(retries.take(&Failure::ConnectTimeout, false, false));
-        assert!(!retries.take(&Failure::ConnectTimeout, false, false), "the one attempt is gone");
-        assert!(!retries.take(&Failure::Closed { answer_began: false, detail: String::new() }, false, true));
-        assert!(retries.take(&Failure::Unsent, false, false), "what costs nothing goes on");
+        assert!(retries.take(&Failure::ConnectTimeout, false) && retries.take(&closed(), true));
+        assert!(!retries.take(&Failure::ConnectTimeout, false), "both are gone");
+        assert!(!retries.take(&closed(), true));
+        assert!(retries.take(&Failure::Unsent, false), "what costs nothing goes on");
     }
 
     #[test]
     fn no_retries_means_none_of_any_kind() {
         let mut retries = Retries::new(0);
         assert!(!retries.is_allowed());
-        assert!(!retries.take(&Failure::Connect(io::ErrorKind::ConnectionRefused.into()), false, true));
+        assert!(!retries.take(&Failure::Connect(io::ErrorKind::ConnectionRefused.into()), true));
     }
 }

@@ -24,6 +24,8 @@ use crate::balancer::Balancer;
 
 /// The longest head of a request or an answer, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The size of each of hyper's buffers, in bytes: a slow client costs a few of these, wherever its answer is on the way.
+pub(super) const MAX_BUFFERED_BYTES: usize = 64 * 1024;
 /// How long to wait for descriptors or memory to come free after an accept failed for want of them.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,7 +71,7 @@ impl Worker {
     fn new(context: Arc<Context>) -> Self {
         let balancer = Balancer::new(context.registry.clone(), context.settings.policy, fastrand::u64(..));
         let mut http = http1::Builder::new();
-        http.half_close(true).max_header_size(MAX_HEAD_BYTES);
+        http.max_header_size(MAX_HEAD_BYTES).max_buf_size(MAX_BUFFERED_BYTES);
         let stop = context.stop_accepting.child_token();
         Self { context, balancer, pool: Rc::default(), http, tasks: TaskTracker::new(), stop }
     }

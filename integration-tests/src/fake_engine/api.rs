@@ -84,6 +84,9 @@ async fn answer(engine: &Engine, request: Request<Incoming>) -> Response<Body> {
 
 fn route(engine: &Engine, endpoint: Endpoint, path: &str, query: Option<&str>) -> Response<Body> {
     let mut state = engine.lock();
+    if state.failing[endpoint as usize] {
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "the test says so");
+    }
     match endpoint {
         Endpoint::Ping => answer_with(StatusCode::OK, "text/plain; charset=utf-8", "OK".to_owned()),
         Endpoint::Version => {

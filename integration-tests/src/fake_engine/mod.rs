@@ -104,6 +104,7 @@ struct State {
     api_versions: (ApiVersion, ApiVersion),
     requests: [u64; Endpoint::COUNT],
     delays: [Option<Duration>; Endpoint::COUNT],
+    failing: [bool; Endpoint::COUNT],
 }
 
 impl Engine {
@@ -134,6 +135,7 @@ impl FakeEngine {
             api_versions: (version(lowest), version(highest)),
             requests: [0; Endpoint::COUNT],
             delays: [None; Endpoint::COUNT],
+            failing: [false; Endpoint::COUNT],
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
         let this = Self {
@@ -188,6 +190,11 @@ impl FakeEngine {
     /// Answers to requests of this kind come this much later.
     pub fn delay(&self, endpoint: Endpoint, delay: Duration) {
         self.lock().delays[endpoint as usize] = Some(delay);
+    }
+
+    /// While on, requests of this kind are answered with status 500.
+    pub fn fail(&self, endpoint: Endpoint, on: bool) {
+        self.lock().failing[endpoint as usize] = on;
     }
 
     /// While on, containers change and no stream hears of it.

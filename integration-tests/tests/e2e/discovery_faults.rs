@@ -41,6 +41,24 @@ async fn events_that_never_came_are_made_up_for_by_the_next_resync() {
 }
 
 #[tokio::test]
+async fn a_stream_that_goes_deaf_while_pings_are_answered_is_opened_again() {
+    let (sidecar, gateways) =
+        Sidecar::with_replicas(2, |settings| docker(settings).resync_interval = Duration::from_millis(300)).await;
+    let (lists, streams) = (sidecar.engine.requests(Endpoint::List), sidecar.engine.requests(Endpoint::Events));
+    eventually(PATIENCE, "quiet lists", async || sidecar.engine.requests(Endpoint::List) >= lists + 3).await;
+    assert_eq!(sidecar.engine.requests(Endpoint::Events), streams, "quiet is not deaf");
+
+    sidecar.engine.drop_events(true);
+    sidecar.engine.remove(&gateways[0].id);
+    eventually(PATIENCE, "the stream is opened again", async || sidecar.engine.requests(Endpoint::Events) > streams)
+        .await;
+    sidecar.engine.drop_events(false);
+    sidecar.until_gone("gateway-1").await;
+    let _third = sidecar.run("gateway-3");
+    sidecar.until_ready(&["gateway-2", "gateway-3"]).await;
+}
+
+#[tokio::test]
 async fn doubled_events_make_no_doubles() {
     let (sidecar, gateways) = Sidecar::with_replicas(1, |_| {}).await;
     sidecar.engine.duplicate_events(true);
@@ -186,4 +204,42 @@ async fn a_slow_inspect_holds_up_nobody_else() {
     sidecar.engine.kill(&gateways[0].id, 15);
     sidecar.until_state("gateway-1", "draining").await;
     assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_inspect_that_fails_while_a_list_is_under_way_is_made_up_for_soon() {
+    let (sidecar, _gateways) = Sidecar::with_replicas(1, |_| {}).await;
+    let engine = &sidecar.engine;
+    engine.delay(Endpoint::List, Duration::from_millis(500));
+    let lists = engine.requests(Endpoint::List);
+    engine.cut_streams();
+    eventually(PATIENCE, "a list is under way", async || engine.requests(Endpoint::List) > lists).await;
+    engine.fail(Endpoint::Inspect, true);
+    let inspects = engine.requests(Endpoint::Inspect);
+    let _second = sidecar.run("gateway-2");
+    eventually(PATIENCE, "the inspect fails", async || engine.requests(Endpoint::Inspect) > inspects).await;
+    sidecar.until_connected(true).await;
+    engine.fail(Endpoint::Inspect, false);
+    sidecar.until_ready(&["gateway-1", "gateway-2"]).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_lists_but_ends_its_streams_is_not_besieged() {
+    let sidecar = Sidecar::start_with(|_| {});
+    // The list is answered first, so that each connection looks like a good one for a moment.
+    sidecar.engine.delay(Endpoint::Events, Duration::from_millis(30));
+    sidecar.engine.fail(Endpoint::Events, true);
+    sidecar.engine.cut_streams();
+    let start = std::time::Instant::now();
+    let before = sidecar.engine.requests(Endpoint::Events);
+    eventually(PATIENCE, "six more streams are opened", async || {
+        sidecar.engine.requests(Endpoint::Events) >= before + 6
+    })
+    .await;
+    // At the least half of 100, 200, 400, 800 and 1600 ms lie between them.
+    assert!(start.elapsed() > Duration::from_millis(1500), "took {:?}", start.elapsed());
+
+    sidecar.engine.fail(Endpoint::Events, false);
+    let _first = sidecar.run("gateway-1");
+    sidecar.until_ready(&["gateway-1"]).await;
 }

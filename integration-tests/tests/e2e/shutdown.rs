@@ -31,6 +31,12 @@ async fn not_ready_while_the_engine_has_never_answered() {
 }
 
 #[tokio::test]
+async fn without_docker_it_stops_too() {
+    let sidecar = Sidecar::start_with(|settings| settings.docker = None);
+    tokio::time::timeout(PATIENCE, sidecar.shutdown()).await.expect("in time");
+}
+
+#[tokio::test]
 async fn a_request_in_flight_finishes_and_new_connections_are_refused() {
     let (sidecar, gateways) = Sidecar::with_replicas(1, |_| {}).await;
     let proxy = sidecar.proxy();

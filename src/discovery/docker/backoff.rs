@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(5);
+/// The longest delay. A connection that lasted as long was a good one, and the next begins with the first delay again.
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Doubling delays with jitter, so that a fleet does not fall upon an engine that comes back.
 #[derive(Debug)]

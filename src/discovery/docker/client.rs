@@ -51,6 +51,8 @@ pub(super) enum DockerError {
     Undecodable(String),
     #[error("the event stream ended")]
     StreamEnded,
+    #[error("the event stream is dead: a list shows what no event told")]
+    StreamDead,
     #[error("{0}")]
     Other(String),
 }

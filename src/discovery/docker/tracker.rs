@@ -8,6 +8,7 @@
 //! - So is a row of a list, for the containers that an event touched since the list was asked for.
 //! - A container that was told to stop still lists and inspects as running: it is remembered, by id, until `die` or
 //!   until it turns out to be another run.
+//! - A list may show a container as running for a moment after its `die`: such a row is not believed but inspected.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -45,8 +46,11 @@ pub(super) struct Tracker {
     known: HashMap<ReplicaId, Known>,
     /// Who was told to stop, and in which run.
     draining: HashMap<ReplicaId, Run>,
-    /// Signals that may have been the stop signal of a container whose stop signal we do not know.
-    undecided: HashMap<ReplicaId, Vec<Signal>>,
+    /// Signals that may have been the stop signal of a container whose stop signal we do not know, and the run in which
+    /// they were sent.
+    undecided: HashMap<ReplicaId, (Run, Vec<Signal>)>,
+    /// Who ended, until a `start` or a list without it.
+    ended: HashSet<ReplicaId>,
     /// The inspects under way.
     asked: HashMap<ReplicaId, Asked>,
     /// While a list is under way: the containers that an event touched since.
@@ -106,8 +110,8 @@ impl Known {
 
 impl Tracker {
     pub(super) fn new(scope: Scope) -> Self {
-        let (known, draining, undecided, asked) = Default::default();
-        Self { scope, known, draining, undecided, asked, touched: None }
+        let (known, draining, undecided, ended, asked) = Default::default();
+        Self { scope, known, draining, undecided, ended, asked, touched: None }
     }
 
     /// A new connection: what was under way on the old one will not be answered any more.
@@ -115,6 +119,7 @@ impl Tracker {
         self.scope = scope;
         // Nobody could tell the run that was told from the next.
         self.draining.retain(|_, run| !run.is_unknown());
+        self.undecided.retain(|_, (run, _)| !run.is_unknown());
         self.asked.clear();
         self.touched = None;
     }
@@ -149,6 +154,7 @@ impl Tracker {
                 // A new run was told nothing yet, even if the end of the last one was missed.
                 self.draining.remove(&id);
                 self.undecided.remove(&id);
+                self.ended.remove(&id);
                 self.ask_anew(id, at)
             }
             EventKind::Connect | EventKind::Unpause | EventKind::Rename | EventKind::Health => self.ask_anew(id, at),
@@ -163,6 +169,9 @@ impl Tracker {
             (Overtaken::ByNews, _) => self.ask(id.clone(), at),
             (Overtaken::No, None) => self.on_end(id, at),
             (Overtaken::No, Some(container)) => {
+                if !matches!(container.run_state, RunState::Down(_)) {
+                    self.ended.remove(id);
+                }
                 self.settle_drain(&container);
                 self.settle(container, at)
             }
@@ -183,8 +192,13 @@ impl Tracker {
         let is_there = |id: &ReplicaId| listed.contains(id) || is_touched(id);
         self.draining.retain(|id, _| is_there(id));
         self.undecided.retain(|id, _| is_there(id));
+        self.ended.retain(is_there);
         let (mut removes, mut questions) = (Vec::new(), Vec::new());
         for row in rows.into_iter().filter(|row| !is_touched(&row.id)) {
+            if self.ended.contains(&row.id) {
+                questions.push(row.id);
+                continue;
+            }
             let was = before.remove(&row.id);
             let row = was.iter().fold(row, |row, was| row.recalling(&was.container));
             let Some(now) = self.judge(row) else { continue };
@@ -220,6 +234,11 @@ impl Tracker {
         self.known.contains_key(id) || self.asked.contains_key(id) || self.touched.is_some()
     }
 
+    /// Whether the container ended while an inspect of it is under way.
+    fn has_ended(&self, id: &ReplicaId) -> bool {
+        self.asked.get(id).is_some_and(|asked| asked.overtaken == Overtaken::ByEnd)
+    }
+
     fn touch(&mut self, id: &ReplicaId) {
         if let Some(touched) = &mut self.touched {
             touched.insert(id.clone());
@@ -250,8 +269,7 @@ impl Tracker {
     /// Something was taken away from a container: act on what we know of it, without asking.
     fn amend(&mut self, id: ReplicaId, at: Instant, change: impl FnOnce(&mut Container)) -> Vec<Action> {
         // A container that ended goes on leaving its networks.
-        let has_ended = self.asked.get(&id).is_some_and(|asked| asked.overtaken == Overtaken::ByEnd);
-        let is_asked = has_ended || self.overtake(&id, at);
+        let is_asked = self.has_ended(&id) || self.overtake(&id, at);
         self.touch(&id);
         let mut actions = Vec::new();
         if let Some(known) = self.known.get(&id) {
@@ -270,15 +288,15 @@ impl Tracker {
     /// nearly every container, most others end on it just the same, and each request sent to one that is ending may
     /// be lost. Any other signal has to wait for the inspect.
     fn on_kill(&mut self, id: ReplicaId, signal: Signal, at: Instant) -> Vec<Action> {
-        if !self.is_watched(&id) {
+        if !self.is_watched(&id) || self.has_ended(&id) {
             return Vec::new();
         }
         let known = self.known.get(&id);
         let stop_signal = known.and_then(|known| known.container.stop_signal());
+        // While an answer is under way, what we know may be of the run before.
+        let is_current = self.touched.is_none() && !self.asked.contains_key(&id);
+        let run = known.filter(|_| is_current).map(Known::run).unwrap_or_default();
         if signal == Signal::KILL || signal == stop_signal.unwrap_or(Signal::TERM) {
-            // While an answer is under way, what we know may be of the run before.
-            let is_current = self.touched.is_none() && !self.asked.contains_key(&id);
-            let run = known.filter(|_| is_current).map(Known::run).unwrap_or_default();
             let container = known.map(|known| known.container.clone());
             let is_dated = run.started_at.is_some();
             self.draining.insert(id.clone(), run);
@@ -288,7 +306,7 @@ impl Tracker {
             }
             actions
         } else if stop_signal.is_none() {
-            self.undecided.entry(id.clone()).or_default().push(signal);
+            self.undecided.entry(id.clone()).or_insert_with(|| (run, Vec::new())).1.push(signal);
             self.ask(id, at)
         } else {
             Vec::new()
@@ -300,6 +318,7 @@ impl Tracker {
         self.touch(id);
         self.draining.remove(id);
         self.undecided.remove(id);
+        self.ended.insert(id.clone());
         if let Some(asked) = self.asked.get_mut(id) {
             asked.overtaken = Overtaken::ByEnd;
         }
@@ -311,9 +330,16 @@ impl Tracker {
     /// Decides with an inspect's answer whether the container is still the one that was told to stop.
     fn settle_drain(&mut self, container: &Container) {
         let id = &container.id;
-        let signals = self.undecided.remove(id).unwrap_or_default();
-        if signals.into_iter().any(|signal| Some(signal) == container.stop_signal()) {
-            self.draining.entry(id.clone()).or_insert_with(|| container.run(None));
+        let undecided = self.undecided.remove(id);
+        if let RunState::Down(_) = container.run_state {
+            // The `kill` that was heard was of a run that has ended.
+            self.draining.remove(id);
+            return;
+        }
+        if let Some((run, signals)) = undecided
+            && signals.into_iter().any(|signal| Some(signal) == container.stop_signal())
+        {
+            self.draining.entry(id.clone()).or_insert(run);
         }
         match self.draining.get_mut(id) {
             Some(run) if run.goes_on_in(container) => run.started_at = container.started_at().map(str::to_owned),

@@ -1,5 +1,6 @@
 //! The watcher: follows one Docker engine for as long as the program runs, whatever the engine does.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::backoff::Backoff;
+use super::backoff::{self, Backoff};
 use super::client::{Client, DockerError};
 use super::container::Container;
 use super::evaluate::Scope;
@@ -101,13 +102,19 @@ impl Watcher {
     /// Follows the engine until `stop` (or until the receiver of the changes is gone). A connection that fails is
     /// made again, for ever; meanwhile the last truth stays.
     pub async fn run(mut self, stop: CancellationToken) {
-        while let Some(Err(end)) = stop.run_until_cancelled(self.follow()).await {
+        loop {
+            let began = Instant::now();
+            let Some(Err(end)) = stop.run_until_cancelled(self.follow()).await else { return };
             let error = match end {
                 End::Failed(error) => error,
                 End::Rejoin => continue,
                 End::Unheard => return,
             };
             self.note_failure(&error);
+            // One list is no proof of a good connection: behind some proxies the event stream ends at once.
+            if began.elapsed() >= backoff::LONGEST {
+                self.backoff = Backoff::default();
+            }
             if stop.run_until_cancelled(sleep(self.backoff.next_delay())).await.is_none() {
                 return;
             }
@@ -125,10 +132,15 @@ impl Watcher {
         let mut ping: Asked<()> = None;
         let mut resync_at = Instant::now() + self.settings.resync_interval;
         let mut ping_at = Instant::now() + IDLE;
+        // A list that was asked for before an inspect failed does not make up for it.
+        let mut is_in_doubt = false;
+        // Whether an event has come since the last list; before the first one, nothing can be missing.
+        let mut has_heard = true;
         loop {
             let actions = tokio::select! {
                 event = events.next() => {
                     ping_at = Instant::now() + IDLE;
+                    has_heard = true;
                     self.on_event(event.ok_or(DockerError::StreamEnded)??)
                 }
                 Some((id, answer)) = questions.inspects.next() => match answer {
@@ -136,6 +148,7 @@ impl Watcher {
                     Err(error) => {
                         self.note_failed_inspect(&id, &error);
                         resync_at = resync_at.min(Instant::now() + SOON);
+                        is_in_doubt = true;
                         Vec::new()
                     }
                 },
@@ -146,8 +159,16 @@ impl Watcher {
                     Vec::new()
                 }
                 rows = answer(&mut list) => {
-                    resync_at = Instant::now() + self.settings.resync_interval;
-                    self.tracker.on_list(rows?, std::time::Instant::now())
+                    let interval = self.settings.resync_interval;
+                    resync_at = Instant::now() + if is_in_doubt { SOON.min(interval) } else { interval };
+                    let before = self.considered_ids();
+                    let actions = self.tracker.on_list(rows?, std::time::Instant::now());
+                    self.perform(actions, &client, &mut questions).await?;
+                    // A stream of a connection of its own can go silent while pings on others are answered.
+                    if !std::mem::take(&mut has_heard) && before != self.considered_ids() {
+                        return Err(DockerError::StreamDead.into());
+                    }
+                    Vec::new()
                 }
                 pong = answer(&mut ping) => {
                     pong?;
@@ -155,6 +176,7 @@ impl Watcher {
                     Vec::new()
                 }
                 () = sleep_until(resync_at), if list.is_none() => {
+                    is_in_doubt = false;
                     list = Some(self.ask_list(&client));
                     Vec::new()
                 }
@@ -166,6 +188,10 @@ impl Watcher {
             };
             self.perform(actions, &client, &mut questions).await?;
         }
+    }
+
+    fn considered_ids(&self) -> HashSet<ReplicaId> {
+        self.status.considered().into_iter().map(|considered| considered.id).collect()
     }
 
     fn on_event(&mut self, event: Event) -> Vec<Action> {
@@ -235,7 +261,6 @@ impl Watcher {
     }
 
     fn note_success(&mut self) {
-        self.backoff = Backoff::default();
         self.told = None;
         if !self.status.is_connected() {
             info!("Docker connected");

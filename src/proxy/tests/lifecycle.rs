@@ -82,6 +82,26 @@ fn an_idle_connection_is_closed_by_a_timeout_of_its_own() {
 }
 
 #[test]
+fn idleness_is_counted_from_the_end_of_the_last_answer() {
+    let idle = Duration::from_millis(600);
+    let replica = FakeReplica::start(move |mut served| {
+        served.request();
+        std::thread::sleep(idle);
+        served.talk.send(OK);
+    });
+    let proxy = Proxy::with(&[replica.addr], |s| s.keep_alive_timeout = idle);
+    let mut client = proxy.connect();
+    client.send("GET / HT");
+    eventually("the head is begun", || proxy.context.metrics.connections_open.load(Ordering::Relaxed) == 1);
+    std::thread::sleep(SHORT / 2);
+    client.send("TP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(client.read_message().unwrap().status(), 200);
+    let since = Instant::now();
+    assert!(client.is_closed());
+    assert!(since.elapsed() > idle / 2, "{:?}", since.elapsed());
+}
+
+#[test]
 fn neither_of_them_ends_a_request_that_takes_long() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);

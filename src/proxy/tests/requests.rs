@@ -138,3 +138,43 @@ fn without_a_replica_the_answer_is_503_and_says_when_to_come_back() {
     assert_eq!((answer.status(), answer.error().as_str()), (503, "no-replica-ready"));
     assert_eq!(answer.fields("retry-after"), ["1"]);
 }
+
+#[test]
+fn what_cannot_be_parsed_is_refused_and_counted() {
+    let replica = FakeReplica::answering(OK);
+    let proxy = Proxy::start(&[replica.addr]);
+    let long = "x".repeat(70_000);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nhost : a\r\n\r\n".to_owned(), 400),
+        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"), 431),
+        (format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 431),
+    ] {
+        let mut client = proxy.connect();
+        client.send(&request);
+        let answer = client.read_message().unwrap();
+        assert_eq!((answer.status(), answer.fields("connection")), (status, vec!["close".to_owned()]), "{request:.60}");
+        assert!(client.is_closed(), "{request:.60}");
+    }
+    let counted = || -> Vec<_> {
+        let counts = proxy.context.metrics.refusals().filter(|(_, count)| *count > 0);
+        counts.map(|(refusal, count)| (refusal.as_str(), count)).collect()
+    };
+    eventually("all are counted", || counted() == [("bad-request", 2), ("head-too-large", 2)]);
+    assert_eq!(replica.count(), 0);
+}
+
+#[test]
+fn a_request_with_two_framings_is_read_as_chunked_and_ends_its_connection() {
+    let replica = FakeReplica::answering(OK);
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send(
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n\
+         GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n",
+    );
+    let answer = client.read_message().unwrap();
+    assert_eq!((answer.status(), answer.fields("connection")), (200, vec!["close".to_owned()]));
+    assert!(client.is_closed());
+    assert_eq!(replica.request().fields("content-length"), Vec::<String>::new());
+}

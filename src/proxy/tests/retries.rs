@@ -34,6 +34,7 @@ fn when_every_replica_refuses_the_answer_is_502() {
     assert_eq!((answer.status(), answer.error().as_str()), (502, "connect-failed"));
     let errors = [1, 2].map(|number| proxy.replica("gateway", number).metrics().errors());
     assert_eq!(errors, [1, 1], "each is tried once");
+    assert_eq!(proxy.context.metrics.retries.load(Ordering::Relaxed), 1, "only what was really tried again counts");
 }
 
 #[test]
@@ -142,6 +143,28 @@ fn a_kept_connection_that_dies_under_a_request_lets_only_replayable_ones_try_aga
             assert_eq!(failures, [(AttemptFailure::Reset, 1)]);
         }
     }
+}
+
+#[test]
+fn a_request_that_kills_who_gets_it_does_not_go_round_all_replicas() {
+    let replicas: Vec<_> = (0..8)
+        .map(|_| {
+            FakeReplica::start(|mut served| {
+                while served.request().is_some_and(|request| !request.head.starts_with("GET /kill")) {
+                    served.talk.send(OK);
+                }
+            })
+        })
+        .collect();
+    let addrs: Vec<_> = replicas.iter().map(|replica| replica.addr).collect();
+    let proxy = Proxy::with(&addrs, |s| s.retries = 2);
+    let mut client = proxy.connect();
+    for _ in &replicas {
+        assert_eq!(client.ask(GET).status(), 200);
+    }
+    assert_eq!(client.ask("GET /kill HTTP/1.1\r\nhost: a\r\n\r\n").status(), 502);
+    let arrivals: usize = replicas.iter().map(FakeReplica::count).sum();
+    assert_eq!(arrivals, replicas.len() + 3, "the request and two retries");
 }
 
 #[test]

@@ -143,6 +143,28 @@ fn a_client_that_leaves_takes_its_connection_to_the_replica_with_it() {
 }
 
 #[test]
+fn a_client_that_leaves_before_the_answer_releases_what_it_held() {
+    let leave: [fn(Talk); 2] = [drop, Talk::reset];
+    for leave in leave {
+        let (ended, has_ended) = mpsc::channel();
+        let replica = FakeReplica::start(move |mut served| {
+            served.request();
+            served.talk.read_to_end();
+            ended.send(()).unwrap();
+        });
+        let proxy = Proxy::with(&[replica.addr], |s| s.response_timeout = DEADLINE * 10);
+        let mut client = proxy.connect();
+        client.send(GET);
+        eventually("it is under way", || replica.count() == 1);
+        leave(client);
+        has_ended.recv_timeout(DEADLINE).unwrap();
+        eventually("the lease is released", || proxy.in_flight() == 0);
+        let replica = proxy.replica("gateway", 1);
+        assert_eq!((replica.metrics().requests(), replica.metrics().errors()), (0, 0));
+    }
+}
+
+#[test]
 fn a_client_that_has_only_finished_writing_still_gets_its_answer() {
     let replica = FakeReplica::answering(OK);
     let proxy = Proxy::start(&[replica.addr]);
@@ -150,4 +172,25 @@ fn a_client_that_has_only_finished_writing_still_gets_its_answer() {
     client.send(GET);
     client.finish_writing();
     assert_eq!(client.read_message().unwrap().status(), 200);
+}
+
+#[test]
+fn a_client_that_has_only_finished_writing_gets_an_answer_that_takes_its_time() {
+    let replica = FakeReplica::start(|mut served| {
+        served.request();
+        std::thread::sleep(Duration::from_millis(300));
+        served.talk.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhalf");
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    for request in [
+        GET,
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    ] {
+        let mut client = proxy.connect();
+        client.send(request);
+        client.finish_writing();
+        assert_eq!(client.read_message().expect("an answer").body, "half", "{request}");
+        assert!(client.is_closed());
+    }
 }

@@ -156,6 +156,39 @@ fn a_missed_restart_shows_in_another_endpoint() {
 }
 
 #[test]
+fn a_kill_that_comes_after_its_die_is_of_no_consequence() {
+    let mut desk = Desk::with(&[gateway(1)]);
+    desk.event("g1", EventKind::Health);
+    desk.event("g1", EventKind::Die);
+    desk.kill("g1", "TERM");
+    desk.kill("g1", "QUIT");
+    desk.answer(Some(inspected(1)));
+    desk.assert(&["Remove g1"], &[]);
+    assert!(desk.tracker.draining.is_empty() && desk.tracker.undecided.is_empty());
+
+    let mut desk = Desk::new();
+    desk.tracker.list_asked();
+    desk.event("g1", EventKind::Die);
+    desk.kill("g1", "TERM");
+    desk.kill("g1", "QUIT");
+    desk.list_answered(&[gateway(1)]);
+    desk.answer(Some(inspected(1).is(RunState::Down("exited".to_owned()))));
+    desk.assert(&["Reset"], &[]);
+    assert!(desk.tracker.draining.is_empty() && desk.tracker.undecided.is_empty());
+}
+
+#[test]
+fn a_signal_to_a_run_that_ended_unseen_does_not_drain_the_next() {
+    let mut desk = Desk::with(&[gateway(1)]);
+    desk.kill("g1", "QUIT");
+    desk.reconnect();
+    desk.list(&[gateway(1)]);
+    desk.event("g1", EventKind::Health);
+    desk.answer(Some(gateway(1).inspected("QUIT", "second")));
+    assert_eq!(desk.registry[&"g1".into()], Running);
+}
+
+#[test]
 fn a_restart_is_a_new_replica() {
     let mut desk = Desk::with(&[inspected(1)]);
     desk.kill("g1", "TERM");
@@ -239,6 +272,26 @@ fn a_list_neither_resurrects_nor_drops() {
     desk.answer(Some(inspected(5)));
     let expected = [("g2", Paused), ("g3", Running), ("g4", Running), ("g5", Running)];
     desk.assert(&["Remove g1", "Upsert g2", "Upsert g4", "Reset", "Upsert g5"], &expected);
+}
+
+#[test]
+fn a_list_that_still_shows_who_died_is_not_believed() {
+    let mut desk = Desk::with(&[gateway(1), gateway(2)]);
+    desk.event("g1", EventKind::Die);
+    desk.list(&[gateway(1), gateway(2)]);
+    assert_eq!(desk.registry.keys().collect::<Vec<_>>(), [&"g2".into()], "its row is of a moment before");
+    assert_eq!(desk.asked, ["g1".into()]);
+    desk.answer(Some(gateway(1).is(RunState::Down("exited".into()))));
+    desk.list(&[gateway(1), gateway(2)]);
+    desk.answer(Some(gateway(1).is(RunState::Down("exited".into()))));
+    assert_eq!(desk.registry.len(), 1);
+
+    // It does run again, and its `start` was missed: the inspect is believed, and so is every list from then on.
+    desk.event("g1", EventKind::Die);
+    desk.list(&[gateway(1), gateway(2)]);
+    desk.answer(Some(gateway(1).inspected("TERM", "second")));
+    desk.list(&[gateway(1), gateway(2)]);
+    assert_eq!((desk.registry.len(), desk.asked.len()), (2, 0));
 }
 
 #[test]
