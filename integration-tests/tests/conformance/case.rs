@@ -213,12 +213,7 @@ impl Want {
     }
 
     /// The values of a list: these, and one that fits.
-    pub(crate) fn ends(
-        mut self,
-        name: &'static str,
-        before: &'static [&'static str],
-        fits: fn(&str) -> bool,
-    ) -> Self {
+    pub(crate) fn ends(mut self, name: &'static str, before: &'static [&'static str], fits: fn(&str) -> bool) -> Self {
         self.fields.push(Rule::Ends(name, before, fits));
         self
     }

@@ -88,9 +88,7 @@ pub(crate) struct Sender(OwnedWriteHalf);
 impl Sender {
     /// Sends, byte by byte if `piecewise`. That the other side no longer listens is no error: it may have answered.
     pub(crate) async fn send(&mut self, bytes: &[u8], piecewise: bool) {
-        let sending = async {
-            if piecewise { paced(&mut self.0, bytes).await } else { self.0.write_all(bytes).await }
-        };
+        let sending = async { if piecewise { paced(&mut self.0, bytes).await } else { self.0.write_all(bytes).await } };
         let _ = timeout(PATIENCE, sending).await;
     }
 
@@ -131,7 +129,7 @@ impl Answers {
                     return Heard::Answer(answer);
                 }
                 Ok(Parsed::Partial(partial)) => partial,
-                Err(wrong) => return Heard::Malformed(format!("{wrong}, in {:?}", wire::text(&self.unread))),
+                Err(wrong) => return Heard::Malformed(format!("{wrong}, in {:?}", wire::short(&self.unread))),
             };
             match (self.fill().await, partial) {
                 (None, _) => {}
@@ -148,7 +146,7 @@ impl Answers {
     pub(crate) async fn raw(&mut self, count: usize) -> Result<Vec<u8>, String> {
         while self.unread.len() < count {
             if let Some(ended) = self.fill().await {
-                return Err(format!("{ended:?} after {:?}", wire::text(&self.unread)));
+                return Err(format!("{ended:?} after {:?}", wire::short(&self.unread)));
             }
         }
         Ok(self.unread.drain(..count).collect())

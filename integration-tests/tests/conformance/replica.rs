@@ -68,7 +68,7 @@ impl Recorded {
                 }
                 Ok(Parsed::Partial(None)) if bytes.is_empty() => break Rest::Nothing,
                 Ok(Parsed::Partial(request)) => break Rest::Unfinished(request),
-                Err(wrong) => break Rest::Malformed(format!("{wrong}, in {:?}", wire::text(bytes))),
+                Err(wrong) => break Rest::Malformed(format!("{wrong}, in {:?}", wire::short(bytes))),
             }
         };
         Taken { requests, rest }
@@ -119,13 +119,7 @@ impl Replica {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    script: Script,
-    piecewise: bool,
-    log: Log,
-    hand: mpsc::UnboundedSender<Side>,
-) {
+async fn accept(listener: TcpListener, script: Script, piecewise: bool, log: Log, hand: mpsc::UnboundedSender<Side>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).expect("nodelay");

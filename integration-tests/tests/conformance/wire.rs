@@ -1,8 +1,10 @@
 //! A parser of HTTP/1.1 messages that knows one spelling of everything and calls any other an error. It shares nothing
 //! with the proxy, so what it finds in a stream is what the strictest reader would find.
 
+use std::fmt;
+
 /// The fields of a message: names in lower case, values as they came, without the whitespace around them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fields(pub(crate) Vec<(String, Vec<u8>)>);
 
 impl Fields {
@@ -19,7 +21,7 @@ impl Fields {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
@@ -34,7 +36,7 @@ impl Request {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) version: String,
     pub(crate) status: u16,
@@ -42,6 +44,25 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Fields,
     pub(crate) framing: Framing,
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(name, value)| (name, short(value)))).finish()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {:?} {:?}", short(self.line().as_bytes()), self.fields, short(&self.body), self.trailers)
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, status, fields, body, trailers, .. } = self;
+        write!(f, "{version} {status} {fields:?} {:?} {trailers:?}", short(body))
+    }
 }
 
 /// How far the body goes.
@@ -201,9 +222,17 @@ fn chunked(bytes: &[u8]) -> Strictly<(Vec<u8>, Fields, Option<usize>)> {
     }
 }
 
-/// Bytes as people can read them.
+/// Bytes as characters, one each.
 pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|b| char::from(*b)).collect()
+}
+
+/// The beginning of it, for people to read.
+pub(crate) fn short(bytes: &[u8]) -> String {
+    const ENOUGH: usize = 120;
+    let rest = bytes.len().saturating_sub(ENOUGH);
+    let more = if rest == 0 { String::new() } else { format!("… {rest} more") };
+    text(&bytes[..bytes.len() - rest]) + &more
 }
 
 #[test]
@@ -231,7 +260,8 @@ fn the_parser_takes_one_spelling_only() {
     ] {
         assert!(request(bad.as_bytes()).is_err(), "{bad:?}");
     }
-    for bad in ["HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 1000 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nA\r\n\r\n", "hello\r\n\r\n"] {
+    for bad in ["HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 1000 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nA\r\n\r\n", "hello\r\n\r\n"]
+    {
         assert!(response(bad.as_bytes(), false).is_err(), "{bad:?}");
     }
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

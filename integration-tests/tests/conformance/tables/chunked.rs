@@ -34,7 +34,8 @@ pub(crate) fn cases() -> Vec<Case> {
         (25, "chunk-data-extra", "5\r\nhelloXX\r\n0\r\n\r\n"),
         (26, "chunk-term-xx-more", "5\r\nhello\r\n0\r\nXX"),
     ];
-    let mut cases: Vec<_> = bad.map(|(number, name, chunks)| Case::new(number, name, body(chunks)).broken_off(BAD)).into();
+    let mut cases: Vec<_> =
+        bad.map(|(number, name, chunks)| Case::new(number, name, body(chunks)).broken_off(BAD)).into();
     let hello = || want("POST /case").body("hello").has("transfer-encoding", &["chunked"]);
     let zeros = "0".repeat(200);
     let long = "x".repeat(64 * 1024);

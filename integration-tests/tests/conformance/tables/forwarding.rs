@@ -38,8 +38,11 @@ fn requests() -> Vec<Case> {
             .has("x-forwarded-proto", &["http"])]),
         Case::new(79, "proxy-hdr-httpoxy", get("Proxy: http://evil\r\n")).taken([want("GET /case").lacks(&["proxy"])]),
         Case::new(80, "via-added", get("")).taken([want("GET /case").ends("via", &[], is_own_via)]),
-        Case::new(80, "via-present", get("Via: 1.0 fred, 1.1 p.example\r\n")).taken([want("GET /case")
-            .ends("via", &["1.0 fred", "1.1 p.example"], is_own_via)]),
+        Case::new(80, "via-present", get("Via: 1.0 fred, 1.1 p.example\r\n")).taken([want("GET /case").ends(
+            "via",
+            &["1.0 fred", "1.1 p.example"],
+            is_own_via,
+        )]),
         Case::new(82, "repeated-fields", get(repeated))
             .taken([want("GET /case").has("x-a", &["1", "2", "3"]).has("cookie", &["a=b", "c=d"])]),
     ]
@@ -93,8 +96,13 @@ fn answers() -> Vec<Case> {
         Case::scripted(77, "resp-hop", hop_by_hop, Then::Keep)
             .may(passed().lacks(&gone).has("content-length", &["2"]).body("ok"))
             .reused(true),
-        Case::scripted(77, "resp-length-named", "HTTP/1.1 200 OK\r\nConnection: Content-Length\r\nContent-Length: 2\r\n\r\nok", Then::Keep)
-            .may(passed().has("content-length", &["2"]).body("ok")),
+        Case::scripted(
+            77,
+            "resp-length-named",
+            "HTTP/1.1 200 OK\r\nConnection: Content-Length\r\nContent-Length: 2\r\n\r\nok",
+            Then::Keep,
+        )
+        .may(passed().has("content-length", &["2"]).body("ok")),
         Case::scripted(82, "resp-repeated-fields", hop_by_hop, Then::Keep)
             .may(passed().has("set-cookie", &["a=b", "c=d"]).has("x-a", &["caf\u{c3}\u{a9}"])),
         Case::scripted(83, "resp-h10", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", Then::Keep)
@@ -103,9 +111,14 @@ fn answers() -> Vec<Case> {
         Case::scripted(83, "resp-h10-until-close", "HTTP/1.0 200 OK\r\n\r\nhello", Then::Close)
             .may(passed().body("hello"))
             .may(Outcome::new(&[200], End::Closes).taken(want("GET /case")).body("hello")),
-        Case::scripted(83, "resp-close", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", Then::Keep)
-            .may(passed().body("ok"))
-            .reused(false),
+        Case::scripted(
+            83,
+            "resp-close",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+            Then::Keep,
+        )
+        .may(passed().body("ok"))
+        .reused(false),
     ]
 }
 
@@ -130,10 +143,15 @@ fn bodiless() -> Vec<Case> {
             .may(passed(&[204]).taken(want("GET /case")).lacks(&["content-length", "transfer-encoding"]))
             .may(Outcome::new(&[502], End::Either).taken(want("GET /case")))
             .reused(false),
-        Case::scripted(86, "resp-204-chunked", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Then::Keep)
-            .may(passed(&[204]).taken(want("GET /case")).lacks(&["content-length", "transfer-encoding"]))
-            .may(Outcome::new(&[502], End::Either).taken(want("GET /case")))
-            .reused(false),
+        Case::scripted(
+            86,
+            "resp-204-chunked",
+            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            Then::Keep,
+        )
+        .may(passed(&[204]).taken(want("GET /case")).lacks(&["content-length", "transfer-encoding"]))
+        .may(Outcome::new(&[502], End::Either).taken(want("GET /case")))
+        .reused(false),
     ]
 }
 

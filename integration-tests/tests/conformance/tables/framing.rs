@@ -59,7 +59,9 @@ fn lengths() -> Vec<Case> {
         ("cl-empty", ""),
         ("cl-overflow", "99999999999999999999999"),
     ];
-    cases.extend(bad.map(|(name, length)| Case::new(6, name, hello(&format!("Content-Length: {length}\r\n"))).refused(BAD)));
+    cases.extend(
+        bad.map(|(name, length)| Case::new(6, name, hello(&format!("Content-Length: {length}\r\n"))).refused(BAD)),
+    );
     cases.extend([
         Case::new(7, "cl-u64max", hello("Content-Length: 18446744073709551615\r\n")).refused(&[400, 413]),
         Case::new(8, "cl-leading-zeros", hello("Content-Length: 0005\r\n")).taken([one_length()]),

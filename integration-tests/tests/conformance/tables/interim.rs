@@ -31,13 +31,14 @@ pub(crate) fn cases() -> Vec<Case> {
     let expecting = "Expect: 100-continue\r\nContent-Length: 5\r\n";
     vec![
         Case::new(87, "expect-100-impatient", post(expecting, "hello")).taken([want("POST /case").body("hello")]),
-        Case::new(88, "expect-http10", post(expecting, "hello").replace("HTTP/1.1", "HTTP/1.0")).may(
-            Outcome::new(&[200], End::Closes).interims(&[]).taken(want("POST /case").body("hello")),
-        ),
+        Case::new(88, "expect-http10", post(expecting, "hello").replace("HTTP/1.1", "HTTP/1.0"))
+            .may(Outcome::new(&[200], End::Closes).interims(&[]).taken(want("POST /case").body("hello"))),
         Case::new(89, "expect-unknown", get("Expect: the-unexpected\r\n"))
             .taken([want("GET /case")])
             .may(Outcome::new(&[417], End::Either)),
-        Case::scripted(91, "resp-hints", format!("{hints}{ok}"), Then::Keep).may(passed().interims(&[103])).reused(true),
+        Case::scripted(91, "resp-hints", format!("{hints}{ok}"), Then::Keep)
+            .may(passed().interims(&[103]))
+            .reused(true),
         Case::scripted(91, "resp-hints-twice", format!("{hints}{hints}{ok}"), Then::Keep)
             .may(passed().interims(&[103, 103])),
         Case::scripted(91, "resp-hints-http10", format!("{hints}{ok}"), Then::Keep)
@@ -48,10 +49,15 @@ pub(crate) fn cases() -> Vec<Case> {
             .may(Outcome::new(&[502], End::Either).taken(want("GET /case")))
             .may(Outcome::new(&[], End::Cut).taken(want("GET /case"))),
         Case::scripted(92, "resp-cont2", format!("{goes_on}{goes_on}{ok}"), Then::Keep).may(passed()).reused(true),
-        Case::scripted(92, "resp-interim-length", format!("HTTP/1.1 102 Processing\r\nContent-Length: 5\r\n\r\n{ok}"), Then::Keep)
-            .with(&[("EVENKEEL_RETRIES", "0")])
-            .may(passed())
-            .may(Outcome::new(&[502], End::Either).taken(want("GET /case"))),
+        Case::scripted(
+            92,
+            "resp-interim-length",
+            format!("HTTP/1.1 102 Processing\r\nContent-Length: 5\r\n\r\n{ok}"),
+            Then::Keep,
+        )
+        .with(&[("EVENKEEL_RETRIES", "0")])
+        .may(passed())
+        .may(Outcome::new(&[502], End::Either).taken(want("GET /case"))),
     ]
 }
 
@@ -150,7 +156,9 @@ async fn early_answer(answer: &'static str, is_expected: bool, closes: bool) -> 
     let taken = reading.await.map_err(|_| "the replica failed")?.taken();
     match taken.rest {
         Rest::Malformed(wrong) => Err(wrong),
-        _ if taken.requests.iter().any(|one| one.target == "/smuggled") => Err("a part of the body became a request".into()),
+        _ if taken.requests.iter().any(|one| one.target == "/smuggled") => {
+            Err("a part of the body became a request".into())
+        }
         _ => Ok(()),
     }
 }

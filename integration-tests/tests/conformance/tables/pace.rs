@@ -29,7 +29,11 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::new(120, "only-crlf", stalls(HEAD, "\r\n", &[408])),
         Row::new(121, "partial-body", stalls(IDLE, post("Content-Length: 10\r\n", "hello"), &[408, 504])),
         Row::new(121, "partial-chunk", stalls(IDLE, post("Transfer-Encoding: chunked\r\n", "a\r\nhello"), &[408, 504])),
-        Row::new(121, "partial-trailer", stalls(IDLE, post("Transfer-Encoding: chunked\r\n", "0\r\nX-T: "), &[408, 504])),
+        Row::new(
+            121,
+            "partial-trailer",
+            stalls(IDLE, post("Transfer-Encoding: chunked\r\n", "0\r\nX-T: "), &[408, 504]),
+        ),
         Row::new(122, "slow-reader", slow_reader()),
         Row::new(123, "keep-alive-idle", keep_alive_idle()),
         Row::new(124, "client-halfclose", half_close()),
@@ -44,8 +48,8 @@ pub(crate) fn rows() -> Vec<Row> {
 /// Sends this and no more: the connection ends once the limit has passed and not before, with one of these statuses, or
 /// in silence if nothing was begun.
 async fn stalls(settings: Settings, sends: impl AsRef<[u8]>, statuses: &[u16]) -> Result<(), String> {
-    let began = Instant::now();
     let world = World::start(settings, Script::Echo).await?;
+    let began = Instant::now();
     let mut client = world.client().await;
     client.send(&sends).await;
     let is_begun = !sends.as_ref().trim_ascii().is_empty();

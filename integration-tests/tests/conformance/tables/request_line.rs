@@ -49,8 +49,12 @@ fn methods() -> Vec<Case> {
         Case::new(52, "options-star", line("OPTIONS * HTTP/1.1")).may(passed(want("OPTIONS *"))).may(own(&[200, 204])),
         Case::new(53, "connect", "CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\n").may(own(REFUSED)),
         Case::new(53, "connect-path", line("CONNECT /case HTTP/1.1")).may(own(&[400, 405])),
-        Case::new(53, "connect-body", "CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\nContent-Length: 5\r\n\r\nhello")
-            .may(own(&[400, 405])),
+        Case::new(
+            53,
+            "connect-body",
+            "CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\nContent-Length: 5\r\n\r\nhello",
+        )
+        .may(own(&[400, 405])),
         Case::new(54, "trace", line("TRACE /case HTTP/1.1")).may(own(REFUSED)),
         Case::new(55, "trace-maxfwd0", "TRACE /case HTTP/1.1\r\nHost: gateway\r\nMax-Forwards: 0\r\n\r\n")
             .may(own(REFUSED)),

@@ -21,7 +21,11 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend([
         Row::new(99, "trailers", request_trailers("Trailer: X-T\r\n", "X-T: 1\r\n".into(), &["x-t"])),
         Row::new(100, "trailer-cl-host", request_trailers("", forbidden(), &[])),
-        Row::new(99, "resp-trailers", answer_trailers("TE: trailers\r\nConnection: TE\r\n", "X-T: 1\r\n".into(), &["x-t"])),
+        Row::new(
+            99,
+            "resp-trailers",
+            answer_trailers("TE: trailers\r\nConnection: TE\r\n", "X-T: 1\r\n".into(), &["x-t"]),
+        ),
         Row::new(99, "resp-trailers-unasked", answer_trailers("", "X-T: 1\r\n".into(), &[])),
         Row::new(100, "resp-trailer-cl-host", answer_trailers("TE: trailers\r\nConnection: TE\r\n", forbidden(), &[])),
     ]);
