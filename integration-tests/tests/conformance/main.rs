@@ -1,0 +1,34 @@
+//! What HTTP/1.1 asks of a proxy, row by row, in raw bytes: a client that sends them, evenkeel, and a replica that
+//! records them. Nothing here knows how evenkeel works inside.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code: what is not as expected must fail the test"
+)]
+
+mod case;
+mod client;
+mod replica;
+mod rows;
+mod run;
+mod tables;
+mod wire;
+mod world;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// How long anything may take that is to happen.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes byte by byte, slowly enough for each to be read alone on an idle machine.
+async fn paced(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    for byte in bytes {
+        stream.write_all(&[*byte]).await?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}

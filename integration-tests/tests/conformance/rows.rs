@@ -1,0 +1,112 @@
+//! The rows of all tables: run together, and reported together.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use tokio::time::timeout;
+
+use crate::case::Case;
+use crate::run::verdict;
+
+/// How many rows run at the same time.
+pub(crate) const AT_ONCE: usize = 16;
+
+/// How long a row may take, its waits for what does not come included.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Row {
+    number: u16,
+    handle: &'static str,
+    check: LocalBoxFuture<'static, Result<(), String>>,
+}
+
+impl Row {
+    pub(crate) fn new(
+        number: u16,
+        handle: &'static str,
+        check: impl Future<Output = Result<(), String>> + 'static,
+    ) -> Self {
+        Self { number, handle, check: check.boxed_local() }
+    }
+
+    pub(crate) fn name(&self) -> (u16, &'static str) {
+        (self.number, self.handle)
+    }
+}
+
+impl From<Case> for Row {
+    fn from(case: Case) -> Self {
+        Self::new(case.number, case.handle, verdict(case))
+    }
+}
+
+/// Runs rows and fails with all that are not as they are said to be.
+pub(crate) async fn verify(rows: Vec<Row>) {
+    let count = rows.len();
+    let mut wrong: Vec<_> = stream::iter(rows)
+        .map(async |Row { number, handle, check }| {
+            let outcome = timeout(LIMIT, AssertUnwindSafe(check).catch_unwind()).await;
+            let outcome = outcome.unwrap_or_else(|_| Ok(Err(format!("did not end within {LIMIT:?}"))));
+            let outcome = outcome.unwrap_or_else(|_| Err("panicked; see above".to_owned()));
+            let is_pending = PENDING.iter().any(|(n, h, _)| (*n, *h) == (number, handle));
+            match outcome {
+                Ok(()) if is_pending => Some((number, format!("{number} {handle}: passes, though it is pending"))),
+                Err(wrong) if !is_pending => Some((number, format!("{number} {handle}: {wrong}"))),
+                _ => None,
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    wrong.sort();
+    let lines: Vec<_> = wrong.iter().map(|(_, line)| line.as_str()).collect();
+    assert!(wrong.is_empty(), "{} of {count} rows:\n{}", wrong.len(), lines.join("\n"));
+}
+
+/// Rows that are not as they have to be yet, and why. One that is as it has to be is an error here.
+pub(crate) const PENDING: &[(u16, &str, &str)] = &[
+    (1, "cl+te", HIDDEN),
+    (1, "te+cl", HIDDEN),
+    (2, "te+cl+pipelined", HIDDEN),
+    (2, "cl+te+hidden", HIDDEN),
+    (7, "cl-u64max", "hyper says 431"),
+    (38, "bare-lf-lines", "hyper takes a bare LF"),
+    (38, "bare-lf-one", "hyper takes a bare LF"),
+    (42, "uri-9k", "hyper's limit is 64 KiB"),
+    (42, "uri-70k", "hyper says 431"),
+    (44, "http20", "hyper says 400"),
+    (48, "uri-high", "hyper takes any byte"),
+    (49, "uri-fragment", HIDDEN),
+    (55, "options-maxfwd0", "Max-Forwards is not read"),
+    (56, "options-maxfwd5", "Max-Forwards is not read"),
+    (58, "method-long", "methods of any length pass"),
+    (63, "uri-odd", "hyper refuses some bytes that are no part of a URI, but harmless"),
+    (64, "prism", "hyper closes without an answer"),
+    (80, "via-added", "no Via yet"),
+    (80, "via-present", "no Via yet"),
+    (81, "loop", "no Via yet"),
+    (85, "resp-304-length", HIDDEN),
+    (91, "resp-hints", "hyper has no way to send a 1xx"),
+    (91, "resp-hints-twice", "hyper has no way to send a 1xx"),
+    (99, "resp-trailers", "hyper passes on only what a Trailer field names"),
+    (103, "resp-clte", HIDDEN),
+    (103, "resp-tecl", HIDDEN),
+    (115, "resp-truncchunk-http10", "hyper closes without a reset"),
+    (115, "resp-badchunk-http10", "hyper closes without a reset"),
+    (119, "partial-head", SILENT),
+    (119, "partial-line", SILENT),
+    (119, "partial-second-head", SILENT),
+    (119, "dripping-head", SILENT),
+    (124, "client-halfclose-body", "hyper neither answers nor closes"),
+    (125, "body-over-limit", NO_LIMIT),
+    (125, "chunked-over-limit", NO_LIMIT),
+    (125, "body-at-limit", NO_LIMIT),
+    (126, "connections-over-limit", NO_LIMIT),
+];
+
+const HIDDEN: &str = "hyper corrects the head before anybody sees it";
+const SILENT: &str = "closed in time, but without a 408";
+const NO_LIMIT: &str = "there is no such setting yet";
