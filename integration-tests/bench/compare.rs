@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::contender::{self, Contender, Running, Site};
 use crate::load::{self, Sample};
-use crate::process::{Place, Process};
+use crate::process::Place;
 use crate::report::{Carried, Report};
 use crate::workload::{WORKLOADS, Workload};
 use crate::{Result, idle, procfs, syscalls};
@@ -58,7 +58,7 @@ impl Options {
     }
 }
 
-/// Measures, prints tables as they come, and writes `results.json`.
+/// Measures; prints a table after each part, and writes what there is so far to `results.json`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if thread::available_parallelism()?.get() < 2 {
         return Err("one core is for the contender, another for clients and replicas: there are not two".into());
@@ -70,18 +70,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for workload in WORKLOADS.iter().filter(|workload| options.wants(workload.name)) {
         let carried = rounds(&site, &contenders, workload, options)?;
         report.add(workload, carried);
+        report.save(&site)?;
     }
     if options.wants(IDLE) {
         report.add_idle(idle::measure(&site, &contenders)?);
+        report.save(&site)?;
     }
     if options.wants(SYSCALLS) {
         report.add_syscalls(syscalls::measure(&site, &contenders)?);
+        report.save(&site)?;
     }
-    report.finish(&site)
+    Ok(())
 }
 
 fn rounds(site: &Site, contenders: &[Contender], workload: &Workload, options: &Options) -> Result<Vec<Carried>> {
-    let replicas = contender::start_replicas(site, workload.place(Place::Others))?;
+    // Outlives the contenders, which would miss it.
+    let _replicas = contender::start_replicas(site, workload.place(Place::Others))?;
     let suited = contenders.iter().filter(|contender| workload.suits(**contender));
     let running = suited.map(|contender| contender.start(site, workload)).collect::<Result<Vec<Running>>>()?;
     for running in &running {
@@ -101,12 +105,5 @@ fn rounds(site: &Site, contenders: &[Contender], workload: &Workload, options: &
     for (carried, running) in carried.iter_mut().zip(&running) {
         carried.resident_kib = procfs::resident(running.process.pid())?;
     }
-    end(running, replicas);
     Ok(carried)
-}
-
-/// The contenders first: one whose replicas vanish would say so in its log.
-fn end(running: Vec<Running>, replicas: Process) {
-    drop(running);
-    drop(replicas);
 }

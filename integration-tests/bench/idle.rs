@@ -1,5 +1,6 @@
 //! What a connection costs that does nothing.
 
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use crate::contender::{self, Contender, Site};
@@ -21,8 +22,16 @@ pub(crate) struct Idle {
     pub(crate) with_clients_kib: u64,
 }
 
+/// Open files that this program has beside the connections, and some to spare.
+const OTHER_FILES: u64 = 100;
+
 /// Measures all but the relay, which would hold a second connection for each client.
 pub(crate) fn measure(site: &Site, contenders: &[Contender]) -> Result<Vec<Idle>> {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if files < CLIENTS as u64 + OTHER_FILES {
+        println!("\nidle: left out: {CLIENTS} clients need more than the {files} open files that are allowed");
+        return Ok(Vec::new());
+    }
     let _replicas = contender::start_replicas(site, Place::Others)?;
     let proxies = contenders.iter().filter(|contender| **contender != Contender::Relay);
     proxies.filter(|contender| Workload::W1.suits(**contender)).map(|contender| memory(site, *contender)).collect()

@@ -140,6 +140,9 @@ impl Report {
     }
 
     pub(crate) fn add_idle(&mut self, idle: Vec<Idle>) {
+        if idle.is_empty() {
+            return;
+        }
         println!("\nidle: {} keep-alive clients that made one request each\n", crate::idle::CLIENTS);
         println!("| contender | RSS MB before | RSS MB with them | KiB a client |\n|---|---|---|---|");
         for idle in &idle {
@@ -151,7 +154,10 @@ impl Report {
     }
 
     pub(crate) fn add_syscalls(&mut self, syscalls: Vec<Syscalls>) {
-        println!("\nsyscalls: of a request in W1\n\n| contender | in all | by name |\n|---|---|---|");
+        if syscalls.is_empty() {
+            return;
+        }
+        println!("\nsyscalls: of a request in W1, under strace\n\n| contender | in all | by name |\n|---|---|---|");
         for found in &syscalls {
             let names: Vec<_> = found.by_name.iter().map(|(name, calls)| format!("{name} {calls:.2}")).collect();
             println!("| {} | {:.2} | {} |", found.contender.name(), found.in_all, names.join(", "));
@@ -159,11 +165,9 @@ impl Report {
         self.syscalls = syscalls;
     }
 
-    pub(crate) fn finish(&self, site: &Site) -> Result<()> {
-        let file = site.scratch.join("results.json");
-        fs::write(&file, serde_json::to_vec_pretty(self)?)?;
-        println!("\nEvery round is in {}.", file.display());
-        Ok(())
+    /// Writes every round so far.
+    pub(crate) fn save(&self, site: &Site) -> Result<()> {
+        Ok(fs::write(site.scratch.join("results.json"), serde_json::to_vec_pretty(self)?)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! System calls, counted by strace while clients load a contender. They say where CPU time goes, not how much of it:
 //! strace slows each of them down.
 
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -26,6 +27,10 @@ pub(crate) struct Syscalls {
 
 /// Measures those that suit W1; none where strace is not installed.
 pub(crate) fn measure(site: &Site, contenders: &[Contender]) -> Result<Vec<Syscalls>> {
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("\nsyscalls: left out: strace is not installed");
+        return Ok(Vec::new());
+    }
     let _replicas = contender::start_replicas(site, Place::Others)?;
     contenders.iter().filter(|contender| Workload::W1.suits(**contender)).map(|each| count(site, *each)).collect()
 }

@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 
 /// All of them.
 pub(crate) const WORKLOADS: [Workload; 8] = [
-    closed("W1", "GET, 1 KiB, 64 keep-alive clients", KIB),
+    Workload::W1,
     closed("W2", "GET, 16 KiB, 64 keep-alive clients", 16 * KIB),
     closed("W3", "GET, 1 MiB, 64 keep-alive clients", MIB),
     Workload { kind: Kind::Post, ..closed("W4", "POST of 4 KiB, 1 KiB back, 64 keep-alive clients", KIB) },
@@ -52,7 +52,7 @@ const fn closed(name: &'static str, what: &'static str, size: usize) -> Workload
 
 impl Workload {
     /// W1, which memory and system calls are measured with too.
-    pub(crate) const W1: Self = closed("W1", "", KIB);
+    pub(crate) const W1: Self = closed("W1", "GET, 1 KiB, 64 keep-alive clients", KIB);
 
     /// Whether a contender can show something of its own here.
     pub(crate) fn suits(&self, contender: Contender) -> bool {

@@ -172,6 +172,7 @@ mod tests {
             client.requests(7, size).unwrap();
         }
         let mut raw = std::net::TcpStream::connect(relay).unwrap();
+        raw.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
         raw.write_all(&super::super::message::request(3)).unwrap();
         raw.shutdown(Shutdown::Write).unwrap();
         let mut answer = String::new();
