@@ -15,11 +15,11 @@ use crate::{Result, idle, procfs, syscalls};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Rounds of each workload
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Rounds of each workload: many short ones see the same disturbances
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Length of each contender's turn in a round
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
+    /// Seconds of each contender's turn in a round
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
     /// Some of W1,W2,W3,W4,W5,paced,workers,clients,idle,syscalls [default: all]
     #[arg(long, value_delimiter = ',', value_parser = part)]

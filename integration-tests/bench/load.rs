@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Sample {
     /// Run time of all the contender's threads for each request, in µs.
     pub(crate) cpu_us: f64,
+    /// Time that the contender waited for a core, in % of the time it ran: what shares the core disturbs.
+    pub(crate) waited_percent: f64,
     pub(crate) requests_per_second: f64,
     pub(crate) requests: u64,
     /// Requests without an answer of status 200.
@@ -27,12 +29,14 @@ pub(crate) struct Sample {
 /// Loads `running` for `seconds`.
 pub(crate) fn measure(site: &Site, running: &Running, workload: &Workload, seconds: u32) -> Result<Sample> {
     let pid = running.process.pid();
-    let before = procfs::run_time(pid)?;
+    let before = procfs::scheduled(pid)?;
     let outcome = clients(site, running, workload, seconds)?;
-    let spent = procfs::run_time(pid)? - before;
+    let after = procfs::scheduled(pid)?;
+    let ran = (after.ran - before.ran).as_secs_f64();
     let requests = outcome.requests.max(1) as f64;
     Ok(Sample {
-        cpu_us: spent.as_secs_f64() * 1e6 / requests,
+        cpu_us: ran * 1e6 / requests,
+        waited_percent: (after.waited - before.waited).as_secs_f64() * 100.0 / ran,
         requests_per_second: requests / f64::from(seconds),
         requests: outcome.requests,
         errors: outcome.errors,

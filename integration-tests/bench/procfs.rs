@@ -17,20 +17,34 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
     pids
 }
 
-/// The time that all threads of a process and of its descendants have run, in user and kernel mode.
-pub(crate) fn run_time(pid: u32) -> Result<Duration> {
-    let mut sum = Duration::ZERO;
+/// What the scheduler did for all threads of a process and of its descendants.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Scheduled {
+    /// Time on a core, in user and kernel mode.
+    pub(crate) ran: Duration,
+    /// Time ready to run while something else had the core.
+    pub(crate) waited: Duration,
+}
+
+/// Since the process began.
+pub(crate) fn scheduled(pid: u32) -> Result<Scheduled> {
+    let mut sum = Scheduled::default();
     for pid in family(pid) {
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            sum += parse_schedstat(&fs::read_to_string(thread?.path().join("schedstat"))?)?;
+            let thread = parse_schedstat(&fs::read_to_string(thread?.path().join("schedstat"))?)?;
+            sum.ran += thread.ran;
+            sum.waited += thread.waited;
         }
     }
     Ok(sum)
 }
 
-fn parse_schedstat(text: &str) -> Result<Duration> {
-    let nanoseconds = text.split_whitespace().next().ok_or("an empty schedstat")?.parse()?;
-    Ok(Duration::from_nanos(nanoseconds))
+fn parse_schedstat(text: &str) -> Result<Scheduled> {
+    let mut words = text.split_whitespace().map(|word| word.parse().map(Duration::from_nanos));
+    match (words.next(), words.next()) {
+        (Some(ran), Some(waited)) => Ok(Scheduled { ran: ran?, waited: waited? }),
+        _ => Err("a schedstat without times".into()),
+    }
 }
 
 /// The memory that a process and its descendants occupy, in KiB; what they share is counted for each.
@@ -66,14 +80,15 @@ mod tests {
         assert_eq!(status_number(status, "VmRSS").unwrap(), 1536);
         assert_eq!(status_number(status, "TracerPid").unwrap(), 7);
         assert!(status_number(status, "Tracer").is_err());
-        assert_eq!(parse_schedstat("32398 10385 2\n").unwrap(), Duration::from_nanos(32_398));
+        let [ran, waited] = [32_398, 10_385].map(Duration::from_nanos);
+        assert_eq!(parse_schedstat("32398 10385 2\n").unwrap(), Scheduled { ran, waited });
     }
 
     #[test]
     fn this_process_has_run_and_occupies_memory() {
         let pid = std::process::id();
-        let before = run_time(pid).unwrap();
-        while run_time(pid).unwrap() == before {}
+        let before = scheduled(pid).unwrap().ran;
+        while scheduled(pid).unwrap().ran == before {}
         assert!(resident(pid).unwrap() > 100);
         assert_eq!(family(pid).first(), Some(&pid));
         assert!(!is_traced(&[pid]).unwrap());

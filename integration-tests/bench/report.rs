@@ -39,6 +39,7 @@ struct Measured {
 pub(crate) struct Carried {
     contender: Contender,
     cpu_us: Vec<f64>,
+    waited_percent: Vec<f64>,
     requests_per_second: Vec<f64>,
     p99_us: Vec<f64>,
     errors: u64,
@@ -54,6 +55,7 @@ impl Carried {
         Self {
             contender,
             cpu_us: Vec::new(),
+            waited_percent: Vec::new(),
             requests_per_second: Vec::new(),
             p99_us: Vec::new(),
             errors: 0,
@@ -66,6 +68,7 @@ impl Carried {
 
     pub(crate) fn add(&mut self, sample: &Sample) {
         self.cpu_us.push(sample.cpu_us);
+        self.waited_percent.push(sample.waited_percent);
         self.requests_per_second.push(sample.requests_per_second);
         self.p99_us.extend(sample.p99_us.map(|micros| micros as f64));
         self.errors += sample.errors;
@@ -119,17 +122,18 @@ impl Report {
         }
         println!("\n{}: {}\n", workload.name, workload.what);
         println!(
-            "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | requests/s | p99 µs | errors | RSS MB |"
+            "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | waited % | requests/s | p99 µs | errors | RSS MB |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|");
         for carried in &carried {
             println!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {:.1} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} |",
                 carried.contender.name(),
                 cell(Summary::of(&carried.cpu_us), 1),
                 cell(carried.to_haproxy, 2),
                 cell(carried.to_nginx, 2),
                 cell(carried.to_relay, 2),
+                middle(&carried.waited_percent),
                 middle(&carried.requests_per_second),
                 middle(&carried.p99_us),
                 carried.errors,
