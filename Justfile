@@ -50,6 +50,18 @@ down:
 demo:
     cargo run --locked --release --example demo
 
+# What a request costs evenkeel, HAProxy, nginx and a blind relay; `just bench --only W1,W3 --rounds 3`
+bench *options:
+    integration-tests/bench/setup haproxy nginx wrk strace
+    cargo build --locked --release --bin evenkeel
+    cargo run --locked --release -p integration-tests --bin bench -- compare {{ options }}
+
+# User instructions of a request, which may not grow by 5 %; of the build at PATH, or of one made here
+instructions path="":
+    integration-tests/bench/setup valgrind
+    {{ if path == "" { "cargo build --locked --release --bin evenkeel" } else { "" } }}
+    cargo run --locked -p integration-tests --bin bench -- instructions {{ if path == "" { "" } else { "--evenkeel " + path } }}
+
 # Licences, duplicates, sources and, where the database can be reached, advisories
 deny:
     cargo deny --workspace --all-features check --hide-inclusion-graph bans licenses sources

@@ -1,0 +1,167 @@
+//! Who is measured, and how each is started: the same address for replicas, round robin, X-Forwarded-For added (but
+//! by the relay), access logs off.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::Result;
+use crate::process::{self, Place, Process};
+use crate::wire::steady;
+use crate::workload::Workload;
+
+/// What stands between the clients and the replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Contender {
+    Evenkeel,
+    Haproxy,
+    /// HAProxy that lets the kernel move bodies; only where they are large.
+    HaproxySplice,
+    Nginx,
+    /// Reads no HTTP: the floor.
+    Relay,
+}
+
+/// A directory for the files of those that need some, and the program to measure.
+pub(crate) struct Site {
+    pub(crate) scratch: PathBuf,
+    pub(crate) evenkeel: PathBuf,
+}
+
+/// A contender that answers.
+pub(crate) struct Running {
+    pub(crate) contender: Contender,
+    pub(crate) process: Process,
+    pub(crate) addr: SocketAddr,
+}
+
+/// Where the replicas listen.
+pub(crate) fn replica_addrs() -> [SocketAddr; 4] {
+    [9001, 9002, 9003, 9004].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+/// Starts all four replicas, in one process.
+pub(crate) fn start_replicas(site: &Site, place: Place) -> Result<Process> {
+    let mut command = process::command(place, std::env::current_exe()?);
+    command.arg("replicas").args(replica_addrs().map(|addr| addr.to_string()));
+    let mut replicas = Process::start("replicas", command, &site.scratch)?;
+    replicas.until(Duration::from_secs(5), || replica_addrs().iter().all(|addr| steady::ask(*addr, 1).is_ok()))?;
+    Ok(replicas)
+}
+
+impl Contender {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Evenkeel => "evenkeel",
+            Self::Haproxy => "haproxy",
+            Self::HaproxySplice => "haproxy-splice",
+            Self::Nginx => "nginx",
+            Self::Relay => "relay",
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(self) -> SocketAddr {
+        let port = match self {
+            Self::Evenkeel => 8001,
+            Self::Haproxy => 8002,
+            Self::HaproxySplice => 8003,
+            Self::Nginx => 8004,
+            Self::Relay => 8005,
+        };
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// What the program says of itself.
+    pub(crate) fn version(self, site: &Site) -> String {
+        let (program, flag) = match self {
+            Self::Evenkeel => (site.evenkeel.as_path(), "--version"),
+            Self::Haproxy => (Path::new("haproxy"), "-v"),
+            Self::Nginx => (Path::new("nginx"), "-v"),
+            Self::HaproxySplice | Self::Relay => return String::new(),
+        };
+        let said = Command::new(program).arg(flag).output().unwrap_or_else(|error| std::process::Output {
+            status: Default::default(),
+            stdout: error.to_string().into_bytes(),
+            stderr: Vec::new(),
+        });
+        let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Starts it for a workload and waits until it forwards.
+    pub(crate) fn start(self, site: &Site, workload: &Workload) -> Result<Running> {
+        let command = self.command(site, workload.threads, workload.place(Place::Contender))?;
+        let mut process = Process::start(self.name(), command, &site.scratch)?;
+        let addr = self.addr();
+        // As many in a row as there are replicas.
+        let forwards = || replica_addrs().iter().all(|_| steady::ask(addr, 1).is_ok_and(|status| status == 200));
+        process.until(Duration::from_secs(10), forwards)?;
+        Ok(Running { contender: self, process, addr })
+    }
+
+    fn command(self, site: &Site, threads: usize, place: Place) -> Result<Command> {
+        let mut command;
+        match self {
+            Self::Evenkeel => {
+                command = process::command(place, &site.evenkeel);
+                command.args(evenkeel_arguments(threads));
+            }
+            Self::Haproxy | Self::HaproxySplice => {
+                let splice = if self == Self::HaproxySplice { "option splice-auto" } else { "" };
+                let template = include_str!("config/haproxy.cfg").replace("@SPLICE@", splice);
+                let file = self.configure(site, &template, threads, |number, addr| {
+                    format!("    server gateway-{number} {addr}")
+                })?;
+                command = process::command(place, "haproxy");
+                command.arg("-db").arg("-f").arg(file);
+            }
+            Self::Nginx => {
+                let template = include_str!("config/nginx.conf");
+                let file = self.configure(site, template, threads, |_, addr| format!("        server {addr};"))?;
+                command = process::command(place, "nginx");
+                command.args(["-e", "stderr", "-c"]).arg(file);
+            }
+            Self::Relay => {
+                command = process::command(place, std::env::current_exe()?);
+                command.arg("relay").arg(self.addr().to_string()).arg(threads.to_string());
+                command.args(replica_addrs().map(|addr| addr.to_string()));
+            }
+        }
+        Ok(command)
+    }
+
+    fn configure(
+        self,
+        site: &Site,
+        template: &str,
+        threads: usize,
+        replica: impl Fn(usize, SocketAddr) -> String,
+    ) -> Result<PathBuf> {
+        let replicas: Vec<_> = (1..).zip(replica_addrs()).map(|(number, addr)| replica(number, addr)).collect();
+        let text = template
+            .replace("@THREADS@", &threads.to_string())
+            .replace("@LISTEN@", &self.addr().to_string())
+            .replace("@SCRATCH@", &site.scratch.display().to_string())
+            .replace("@REPLICAS@", &replicas.join("\n"));
+        let file = site.scratch.join(format!("{}.conf", self.name()));
+        fs::write(&file, text)?;
+        Ok(file)
+    }
+}
+
+/// evenkeel as in production, but for where its replicas come from; every feature of its data path is on.
+pub(crate) fn evenkeel_arguments(threads: usize) -> Vec<String> {
+    let listen = Contender::Evenkeel.addr();
+    let mut arguments: Vec<String> = ["run", "--no-docker", "--admin-listen", "127.0.0.1:9900"].map(Into::into).into();
+    arguments.extend(["--policy", "round-robin", "--log", "warn"].map(Into::into));
+    arguments.extend([format!("--listen={listen}"), format!("--threads={threads}")]);
+    arguments.extend(replica_addrs().map(|addr| format!("--static=gateway={addr}")));
+    arguments
+}

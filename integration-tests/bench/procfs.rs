@@ -1,0 +1,96 @@
+//! What the kernel knows of a process and its children.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::Result;
+
+/// A process and all that descend from it: nginx works in a child.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut pids = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = pids.get(next) {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        pids.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        next += 1;
+    }
+    pids
+}
+
+/// What the scheduler did for all threads of a process and of its descendants.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Scheduled {
+    /// Time on a core, in user and kernel mode.
+    pub(crate) ran: Duration,
+    /// Time ready to run while something else had the core.
+    pub(crate) waited: Duration,
+}
+
+/// Since the process began.
+pub(crate) fn scheduled(pid: u32) -> Result<Scheduled> {
+    let mut sum = Scheduled::default();
+    for pid in family(pid) {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let thread = parse_schedstat(&fs::read_to_string(thread?.path().join("schedstat"))?)?;
+            sum.ran += thread.ran;
+            sum.waited += thread.waited;
+        }
+    }
+    Ok(sum)
+}
+
+fn parse_schedstat(text: &str) -> Result<Scheduled> {
+    let mut words = text.split_whitespace().map(|word| word.parse().map(Duration::from_nanos));
+    match (words.next(), words.next()) {
+        (Some(ran), Some(waited)) => Ok(Scheduled { ran: ran?, waited: waited? }),
+        _ => Err("a schedstat without times".into()),
+    }
+}
+
+/// The memory that a process and its descendants occupy, in KiB; what they share is counted for each.
+pub(crate) fn resident(pid: u32) -> Result<u64> {
+    family(pid).into_iter().map(|pid| status_number(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS")).sum()
+}
+
+/// Whether something traces every thread of these processes.
+pub(crate) fn is_traced(pids: &[u32]) -> Result<bool> {
+    for pid in pids {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            if status_number(&fs::read_to_string(thread?.path().join("status"))?, "TracerPid")? == 0 {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn status_number(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|rest| rest.split_whitespace().next()).ok_or_else(|| format!("no {name} in status"))?;
+    Ok(number.parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_from_the_line_of_that_name() {
+        let status = "Name:\tnginx\nTracerPid:\t7\nVmHWM:\t   99 kB\nVmRSS:\t    1536 kB\n";
+        assert_eq!(status_number(status, "VmRSS").unwrap(), 1536);
+        assert_eq!(status_number(status, "TracerPid").unwrap(), 7);
+        assert!(status_number(status, "Tracer").is_err());
+        let [ran, waited] = [32_398, 10_385].map(Duration::from_nanos);
+        assert_eq!(parse_schedstat("32398 10385 2\n").unwrap(), Scheduled { ran, waited });
+    }
+
+    #[test]
+    fn this_process_has_run_and_occupies_memory() {
+        let pid = std::process::id();
+        let before = scheduled(pid).unwrap().ran;
+        while scheduled(pid).unwrap().ran == before {}
+        assert!(resident(pid).unwrap() > 100);
+        assert_eq!(family(pid).first(), Some(&pid));
+        assert!(!is_traced(&[pid]).unwrap());
+    }
+}

@@ -1,0 +1,81 @@
+//! A client that sends exactly as many requests as it is told to, always in the same order.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::message;
+
+/// An answer that takes longer is an error.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Keep-alive connections that are used in turn.
+pub(crate) struct Steady {
+    connections: Vec<TcpStream>,
+    scratch: Vec<u8>,
+}
+
+impl Steady {
+    /// Opens `count` connections.
+    ///
+    /// # Errors
+    ///
+    /// One could not be opened.
+    pub(crate) fn connect(addr: SocketAddr, count: usize) -> io::Result<Self> {
+        let connections = (0..count).map(|_| {
+            let connection = TcpStream::connect(addr)?;
+            connection.set_nodelay(true)?;
+            connection.set_read_timeout(Some(PATIENCE))?;
+            Ok(connection)
+        });
+        Ok(Self { connections: connections.collect::<io::Result<_>>()?, scratch: vec![0; 64 * 1024] })
+    }
+
+    /// Sends `count` requests for `size` bytes: one on each connection, then reads their answers, and so on.
+    ///
+    /// # Errors
+    ///
+    /// An answer is missing, or its status is not 200.
+    pub(crate) fn requests(&mut self, count: usize, size: usize) -> io::Result<()> {
+        let request = message::request(size);
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(self.connections.len());
+            for connection in self.connections.iter_mut().take(now) {
+                connection.write_all(&request)?;
+            }
+            for connection in self.connections.iter_mut().take(now) {
+                match read_answer(connection, &mut self.scratch)? {
+                    200 => {}
+                    status => return Err(io::Error::other(format!("an answer has status {status}"))),
+                }
+            }
+            left -= now;
+        }
+        Ok(())
+    }
+}
+
+/// One request on a connection of its own; the status of the answer.
+///
+/// # Errors
+///
+/// There was no answer.
+pub(crate) fn ask(addr: SocketAddr, size: usize) -> io::Result<u16> {
+    let mut connection = TcpStream::connect(addr)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.write_all(&message::request(size))?;
+    read_answer(&mut connection, &mut [0; 4096])
+}
+
+fn read_answer(connection: &mut TcpStream, scratch: &mut [u8]) -> io::Result<u16> {
+    let mut answer = Vec::new();
+    while message::length(&answer)?.is_none() {
+        let count = connection.read(scratch)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        answer.extend_from_slice(scratch.get(..count).unwrap_or_default());
+    }
+    message::status(&answer).ok_or_else(|| io::Error::other("an answer without a status"))
+}

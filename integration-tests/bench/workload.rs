@@ -1,0 +1,70 @@
+//! What clients ask for.
+
+use crate::contender::Contender;
+use crate::process::Place;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// One way to load a contender.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// Bytes in each answer.
+    pub(crate) size: usize,
+    pub(crate) clients: usize,
+    pub(crate) kind: Kind,
+    /// Of the contender. With one, it has a core to itself; with more, nothing is pinned.
+    pub(crate) threads: usize,
+}
+
+/// How the clients behave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// GET, again as soon as the answer is there.
+    Get,
+    /// POST of 4 KiB, likewise.
+    Post,
+    /// GET, each on a connection of its own.
+    Connect,
+    /// GET, so many per second, whatever the answers do.
+    Paced(u32),
+}
+
+/// All of them.
+pub(crate) const WORKLOADS: [Workload; 8] = [
+    Workload::W1,
+    closed("W2", "GET, 16 KiB, 64 keep-alive clients", 16 * KIB),
+    closed("W3", "GET, 1 MiB, 64 keep-alive clients", MIB),
+    Workload { kind: Kind::Post, ..closed("W4", "POST of 4 KiB, 1 KiB back, 64 keep-alive clients", KIB) },
+    Workload { kind: Kind::Connect, ..closed("W5", "GET, 1 KiB, a new connection for each request, 64 clients", KIB) },
+    Workload {
+        kind: Kind::Paced(12_000),
+        ..closed("paced", "GET, 1 KiB, 12,000 a second in an open loop over 64 keep-alive connections", KIB)
+    },
+    Workload { threads: 2, ..closed("workers", "W1 with two workers, nothing pinned", KIB) },
+    Workload { clients: 2000, ..closed("clients", "W1 with 2,000 clients", KIB) },
+];
+
+const fn closed(name: &'static str, what: &'static str, size: usize) -> Workload {
+    Workload { name, what, size, clients: 64, kind: Kind::Get, threads: 1 }
+}
+
+impl Workload {
+    /// W1, which memory and system calls are measured with too.
+    pub(crate) const W1: Self = closed("W1", "GET, 1 KiB, 64 keep-alive clients", KIB);
+
+    /// Whether a contender can show something of its own here.
+    pub(crate) fn suits(&self, contender: Contender) -> bool {
+        match contender {
+            Contender::HaproxySplice => self.size == MIB,
+            // It would pass the close on to the replica, which is another workload.
+            Contender::Relay => self.kind != Kind::Connect,
+            Contender::Evenkeel | Contender::Haproxy | Contender::Nginx => true,
+        }
+    }
+
+    pub(crate) fn place(&self, pinned: Place) -> Place {
+        if self.threads == 1 { pinned } else { Place::Anywhere }
+    }
+}
