@@ -68,45 +68,10 @@ pub(crate) async fn verify(rows: Vec<Row>) {
 
 /// Rows that are not as they have to be yet, and why. One that is as it has to be is an error here.
 pub(crate) const PENDING: &[(u16, &str, &str)] = &[
-    (1, "cl+te", HIDDEN),
-    (1, "te+cl", HIDDEN),
-    (2, "te+cl+pipelined", HIDDEN),
-    (2, "cl+te+hidden", HIDDEN),
-    (7, "cl-u64max", "hyper says 431"),
-    (38, "bare-lf-lines", "hyper takes a bare LF"),
-    (38, "bare-lf-one", "hyper takes a bare LF"),
-    (42, "uri-9k", "hyper's limit is 64 KiB"),
-    (42, "uri-70k", "hyper says 431"),
-    (44, "http20", "hyper says 400"),
-    (48, "uri-high", "hyper takes any byte"),
-    (49, "uri-fragment", HIDDEN),
-    (55, "options-maxfwd0", "Max-Forwards is not read"),
-    (56, "options-maxfwd5", "Max-Forwards is not read"),
-    (58, "method-long", "methods of any length pass"),
-    (63, "uri-odd", "hyper refuses some bytes that are no part of a URI, but harmless"),
-    (64, "prism", "hyper closes without an answer"),
-    (80, "via-added", "no Via yet"),
-    (80, "via-present", "no Via yet"),
-    (81, "loop", "no Via yet"),
-    (85, "resp-304-length", HIDDEN),
-    (91, "resp-hints", "hyper has no way to send a 1xx"),
-    (91, "resp-hints-twice", "hyper has no way to send a 1xx"),
-    (99, "resp-trailers", "hyper passes on only what a Trailer field names"),
-    (103, "resp-clte", HIDDEN),
-    (103, "resp-tecl", HIDDEN),
-    (115, "resp-truncchunk-http10", "hyper closes without a reset"),
-    (115, "resp-badchunk-http10", "hyper closes without a reset"),
-    (119, "partial-head", SILENT),
-    (119, "partial-line", SILENT),
-    (119, "partial-second-head", SILENT),
-    (119, "dripping-head", SILENT),
-    (124, "client-halfclose-body", "hyper neither answers nor closes"),
     (125, "body-over-limit", NO_LIMIT),
     (125, "chunked-over-limit", NO_LIMIT),
     (125, "body-at-limit", NO_LIMIT),
     (126, "connections-over-limit", NO_LIMIT),
 ];
 
-const HIDDEN: &str = "hyper corrects the head before anybody sees it";
-const SILENT: &str = "closed in time, but without a 408";
 const NO_LIMIT: &str = "there is no such setting yet";
