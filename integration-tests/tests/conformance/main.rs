@@ -9,6 +9,7 @@
 
 mod case;
 mod client;
+mod pieces;
 mod replica;
 mod rows;
 mod run;
@@ -24,11 +25,16 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 /// How long anything may take that is to happen.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Writes byte by byte, slowly enough for each to be read alone on an idle machine.
+/// Writes byte by byte.
 async fn paced(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     for byte in bytes {
         stream.write_all(&[*byte]).await?;
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        pause().await;
     }
     Ok(())
+}
+
+/// Long enough for bytes to be read before more are sent, mostly; nothing depends on it but what is tried.
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }

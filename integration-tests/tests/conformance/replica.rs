@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::wire::{self, Parsed, Request};
-use crate::{PATIENCE, paced};
+use crate::{PATIENCE, paced, pause};
 
 /// What the requests of a case get. Those to `/after` and `/healthy` always get [`Script::Echo`].
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(crate) enum Script {
     Echo,
     /// These bytes once the request is whole, then this.
     Answer(Vec<u8>, Then),
+    /// These bytes in two pieces; the path says where they are cut: `/17`.
+    InTwo(Vec<u8>),
     /// The connection goes to the test once a head is there: see [`Replica::next_side`].
     ByHand,
 }
@@ -146,6 +148,13 @@ async fn serve(mut side: Side, script: Script, hand: mpsc::UnboundedSender<Side>
                         Then::Close => return,
                         Then::Reset => return side.reset(),
                     }
+                }
+                Script::InTwo(bytes) if !is_ours(request) => {
+                    let at = request.target[1..].parse().expect("a number");
+                    let (first, rest) = bytes.split_at(at);
+                    let _ = side.send(first).await;
+                    pause().await;
+                    let _ = side.send(rest).await;
                 }
                 _ => {
                     let _ = side.send(&echo(request)).await;

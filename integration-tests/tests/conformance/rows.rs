@@ -50,10 +50,11 @@ pub(crate) async fn verify(rows: Vec<Row>) {
             let outcome = timeout(LIMIT, AssertUnwindSafe(check).catch_unwind()).await;
             let outcome = outcome.unwrap_or_else(|_| Ok(Err(format!("did not end within {LIMIT:?}"))));
             let outcome = outcome.unwrap_or_else(|_| Err("panicked; see above".to_owned()));
-            let is_pending = PENDING.iter().any(|(n, h, _)| (*n, *h) == (number, handle));
             match outcome {
-                Ok(()) if is_pending => Some((number, format!("{number} {handle}: passes, though it is pending"))),
-                Err(wrong) if !is_pending => Some((number, format!("{number} {handle}: {wrong}"))),
+                Ok(()) if is_pending(number, handle) => {
+                    Some((number, format!("{number} {handle}: passes, though it is pending")))
+                }
+                Err(wrong) if !is_pending(number, handle) => Some((number, format!("{number} {handle}: {wrong}"))),
                 _ => None,
             }
         })
@@ -64,6 +65,10 @@ pub(crate) async fn verify(rows: Vec<Row>) {
     wrong.sort();
     let lines: Vec<_> = wrong.iter().map(|(_, line)| line.as_str()).collect();
     assert!(wrong.is_empty(), "{} of {count} rows:\n{}", wrong.len(), lines.join("\n"));
+}
+
+pub(crate) fn is_pending(number: u16, handle: &str) -> bool {
+    PENDING.iter().any(|(n, h, _)| (*n, *h) == (number, handle))
 }
 
 /// Rows that are not as they have to be yet, and why. One that is as it has to be is an error here.

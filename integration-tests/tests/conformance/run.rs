@@ -130,14 +130,6 @@ impl Observed {
             other => self.fault = Some(format!("the next request on the connection got {other:?}")),
         }
     }
-
-    /// What the client saw, without what differs from run to run.
-    pub(crate) fn summary(&self) -> impl PartialEq + std::fmt::Debug {
-        let of = |answers: &[Response]| -> Vec<_> {
-            answers.iter().map(|one| (one.status, String::from_utf8_lossy(&one.body).into_owned())).collect()
-        };
-        (of(&self.interims), of(&self.answers), self.cut.is_some(), self.ended.is_some(), self.fault.clone())
-    }
 }
 
 /// Holds what came of a case against every outcome that is right.
