@@ -137,13 +137,13 @@ impl Download {
                 None => self.read(cx, desk, client, connection, asked),
             };
             match read? {
-                Poll::Ready(()) => has_moved = true,
+                Poll::Ready(is_progress) => has_moved |= is_progress,
                 Poll::Pending => return Ok((has_moved, Poll::Pending)),
             }
         }
     }
 
-    /// Reads into the scratch space and passes on what came.
+    /// Reads into the scratch space and passes on what came, if that was anything: a part of a head is no progress.
     fn read(
         &mut self,
         cx: &mut Context<'_>,
@@ -151,10 +151,10 @@ impl Download {
         client: &mut Client,
         connection: &mut Connection,
         asked: &Asked<'_>,
-    ) -> Result<Poll<()>, Failure> {
+    ) -> Result<Poll<bool>, Failure> {
         let (heads, space) = desk.split(self.reach, u64::MAX);
         let count = match poll_read(cx, &mut connection.stream, space) {
-            Poll::Ready(Ok(0)) => return self.end(cx, client).map(Poll::Ready),
+            Poll::Ready(Ok(0)) => return self.end(cx, client).map(|()| Poll::Ready(true)),
             Poll::Ready(Ok(count)) => count,
             Poll::Ready(Err(error)) => return Err(self.closed(error.to_string())),
             Poll::Pending => return Ok(Poll::Pending),
@@ -164,16 +164,16 @@ impl Download {
         if self.answer.is_some() {
             self.pass(cx, client, b"", input)?;
             self.reach.note(self.outbox.is_empty());
-            return Ok(Poll::Ready(()));
+            return Ok(Poll::Ready(true));
         }
         let used = self.read_heads(cx, heads, client, connection, asked, input)?;
         if self.answer.is_none() {
             self.pieces = Some(keep(client.buffers(), heads, input.get(used..).unwrap_or_default())?);
         }
-        Ok(Poll::Ready(()))
+        Ok(Poll::Ready(used > 0 || self.answer.is_some()))
     }
 
-    /// Reads more of a head that came in pieces.
+    /// Reads more of a head that came in pieces; see [`Download::read`].
     fn read_piece(
         &mut self,
         cx: &mut Context<'_>,
@@ -182,12 +182,12 @@ impl Download {
         connection: &mut Connection,
         asked: &Asked<'_>,
         mut pieces: Buffer,
-    ) -> Result<Poll<()>, Failure> {
+    ) -> Result<Poll<bool>, Failure> {
         if pieces.is_full() && !pieces.grow(desk.heads.max_head()) {
             return Err(Failure::Protocol("its head does not end"));
         }
         match pieces.poll_fill(cx, &mut connection.stream) {
-            Poll::Ready(Ok(0)) => return self.end(cx, client).map(Poll::Ready),
+            Poll::Ready(Ok(0)) => return self.end(cx, client).map(|()| Poll::Ready(true)),
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(error)) => return Err(self.closed(error.to_string())),
             Poll::Pending => {
@@ -200,7 +200,7 @@ impl Download {
             pieces.consume(used);
             self.pieces = Some(pieces);
         }
-        Ok(Poll::Ready(()))
+        Ok(Poll::Ready(used > 0 || self.answer.is_some()))
     }
 
     /// Passes on the heads at the start of `input`, the last of them with what follows it. Returns how much of the

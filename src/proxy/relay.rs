@@ -101,6 +101,7 @@ impl Relay<'_> {
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         while self.upload.is_over() && !self.client.has_finished && !self.client.is_full() {
             match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => break,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Err(Failure::ClientGone(error)),
                 Poll::Pending => break,

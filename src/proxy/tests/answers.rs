@@ -140,3 +140,21 @@ fn an_answer_may_come_before_the_request_has_ended() {
     assert_eq!((answer.status(), answer.body.as_str()), (413, "no"));
     eventually("the lease is released", || proxy.in_flight() == 0);
 }
+
+#[test]
+fn a_client_that_still_sends_can_read_the_answer_that_ends_its_connection() {
+    let replica = FakeReplica::start(|mut served| {
+        served.talk.read_until("\r\n\r\n");
+        served.talk.send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno");
+        served.talk.read_to_end();
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    for _ in 0..20 {
+        let mut client = proxy.connect();
+        client.send("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 900000\r\n\r\n");
+        eventually("it is answered", || client.stream.peek(&mut [0]).unwrap() > 0);
+        client.send("x".repeat(500_000));
+        let (all, is_reset) = client.until_the_end();
+        assert!(all.ends_with("\r\n\r\nno") && !is_reset, "{all}");
+    }
+}

@@ -121,14 +121,6 @@ fn what_follows_an_answer_unasked_is_not_the_next_answer() {
     }
 }
 
-/// All that a client gets, and whether its connection was reset.
-fn until_the_end(client: &mut Talk) -> (String, bool) {
-    use std::io::Read;
-    let mut all = Vec::new();
-    let outcome = client.stream.read_to_end(&mut all);
-    (String::from_utf8(all).unwrap(), outcome.is_err())
-}
-
 #[test]
 fn a_truncated_answer_whose_end_would_be_the_close_ends_with_a_reset() {
     for (answer, is_whole) in [
@@ -143,7 +135,7 @@ fn a_truncated_answer_whose_end_would_be_the_close_ends_with_a_reset() {
         let proxy = Proxy::start(&[replica.addr]);
         let mut client = proxy.connect();
         client.send("GET / HTTP/1.0\r\n\r\n");
-        let (all, is_reset) = until_the_end(&mut client);
+        let (all, is_reset) = client.until_the_end();
         assert_eq!(is_reset, !is_whole, "{answer}: {all}");
     }
 }
@@ -182,5 +174,24 @@ fn options_for_the_last_hop_are_answered_here() {
         assert_eq!(answer.status(), if forwarded.is_none() { 204 } else { 200 });
         let seen = replica.requests.lock().unwrap().pop().and_then(|request| request.field("max-forwards"));
         assert_eq!(seen.as_deref(), forwarded);
+    }
+}
+
+#[test]
+fn requests_that_wait_for_their_connections_keep_their_own_fields() {
+    let replica = FakeReplica::start(|mut served| {
+        let id = served.request().unwrap().field("x-id").unwrap();
+        served.talk.send(format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{id}", id.len()));
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut clients: Vec<_> = (0..30).map(|_| proxy.connect()).collect();
+    for round in 0..10 {
+        let id = |index: usize| "i".repeat(round) + &index.to_string();
+        for (index, client) in clients.iter_mut().enumerate() {
+            client.send(format!("GET / HTTP/1.1\r\nhost: a\r\nx-{index}: 1\r\nx-id: {}\r\n\r\n", id(index)));
+        }
+        for (index, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.read_message().unwrap().body, id(index));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Which requests get another attempt, and what the client is told when none is left.
 
+use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -193,6 +194,19 @@ fn a_replica_that_does_not_answer_is_504_and_not_asked_again() {
     assert_eq!((answer.status(), answer.error().as_str()), (504, "response-timeout"));
     assert_eq!(first.count() + second.count(), 1);
     eventually("the lease is released", || proxy.in_flight() == 0);
+}
+
+#[test]
+fn a_head_that_trickles_in_is_no_answer_in_time() {
+    let replica = FakeReplica::start(|mut served| {
+        served.request();
+        served.talk.send("HTTP/1.1 200 OK\r\nx: ");
+        while served.talk.stream.write_all(b"x").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    });
+    let proxy = Proxy::with(&[replica.addr], |s| s.response_timeout = Duration::from_millis(100));
+    assert_eq!(proxy.ask(GET).error(), "response-timeout");
 }
 
 #[test]

@@ -71,6 +71,12 @@ impl Talk {
         String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
     }
 
+    /// All that comes, and whether it ends with a reset.
+    pub(super) fn until_the_end(&mut self) -> (String, bool) {
+        let outcome = self.stream.read_to_end(&mut self.unread);
+        (String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned(), outcome.is_err())
+    }
+
     /// Reads up to and with `end`; `None` if the other side is done.
     pub(super) fn read_until(&mut self, end: &str) -> Option<String> {
         loop {
