@@ -3,12 +3,12 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "test code: what is not as expected must fail the test"
 )]
 
 mod case;
 mod client;
+mod docs;
 mod pieces;
 mod replica;
 mod rows;

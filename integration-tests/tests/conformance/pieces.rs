@@ -82,8 +82,10 @@ async fn answers_may_come_byte_by_byte() {
     compare_all(cases, Piecewise { requests: false, answers: true }).await;
 }
 
-/// Requests, each with what comes of it: the statuses of the answers, and the lines and bodies at the replica.
-fn requests() -> Vec<(String, Vec<u16>, Vec<(&'static str, &'static str)>)> {
+/// A request, and what comes of it: the statuses of the answers, and the lines and bodies at the replica.
+type Sample = (String, Vec<u16>, Vec<(&'static str, &'static str)>);
+
+fn requests() -> Vec<Sample> {
     let chunked = "Transfer-Encoding: chunked\r\n";
     let mut requests = vec![
         (get("Connection: x-a\r\nX-A: 1\r\n"), vec![200], vec![("GET /case", "")]),

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, End, Outcome, SMUGGLED, get, post, want};
 use crate::client::{Client, Ended, Heard};
-use crate::replica::{Rest, Script, Side, Then};
+use crate::replica::{Recorded, Rest, Script, Then};
 use crate::rows::Row;
 use crate::wire::{self, Response};
 use crate::world::World;
@@ -147,29 +147,27 @@ async fn early_answer(answer: &'static str, is_expected: bool, closes: bool) -> 
     if heard.status.to_string() != answer[9..12] {
         return Err(format!("the client got {}", heard.status));
     }
-    let reading = tokio::spawn(drained(side, closes));
+    if closes {
+        side.finish().await;
+        tokio::spawn(async move { side.read_to_end().await });
+    } else {
+        side.go_on();
+    }
     client.send(if is_expected { &body } else { rest }).await;
     is_usable_or_closed(&mut client).await?;
     drop(client);
     world.is_healthy().await?;
-    world.stop().await;
-    let taken = reading.await.map_err(|_| "the replica failed")?.taken();
-    match taken.rest {
-        Rest::Malformed(wrong) => Err(wrong),
-        _ if taken.requests.iter().any(|one| one.target == "/smuggled") => {
-            Err("a part of the body became a request".into())
+    let records = world.stop().await;
+    for taken in records.gateway.iter().map(Recorded::taken) {
+        match taken.rest {
+            Rest::Malformed(wrong) => return Err(wrong),
+            _ if taken.requests.iter().any(|one| one.target == "/smuggled") => {
+                return Err("a part of the body became a request".to_owned());
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
-}
-
-/// Reads all there is, or nothing more.
-async fn drained(mut side: Side, closes: bool) -> Side {
-    if closes {
-        side.finish().await;
-    }
-    let _ = side.read_to_end().await;
-    side
+    Ok(())
 }
 
 /// The answer's body comes whole while the request's is still under way, in both directions at once.
