@@ -90,7 +90,7 @@ fn rounds(site: &Site, contenders: &[Contender], workload: &Workload, options: &
     let running = suited.map(|contender| contender.start(site, workload)).collect::<Result<Vec<Running>>>()?;
     for running in &running {
         // Fills pools, caches and the branch predictor; not counted.
-        load::measure(site, running, workload, 1)?;
+        load::measure(site, running, workload, workload.least_seconds)?;
     }
     let mut carried: Vec<Carried> = running.iter().map(|running| Carried::new(running.contender)).collect();
     for round in 0..options.rounds as usize {
@@ -98,7 +98,7 @@ fn rounds(site: &Site, contenders: &[Contender], workload: &Workload, options: &
             // Each round begins with another one, so that none always follows the same.
             let index = (round + turn) % running.len();
             let (Some(running), Some(carried)) = (running.get(index), carried.get_mut(index)) else { continue };
-            let sample: Sample = load::measure(site, running, workload, options.seconds)?;
+            let sample: Sample = load::measure(site, running, workload, options.seconds.max(workload.least_seconds))?;
             carried.add(&sample);
         }
     }

@@ -33,7 +33,10 @@ pub(crate) fn measure(site: &Site, running: &Running, workload: &Workload, secon
     let outcome = clients(site, running, workload, seconds)?;
     let after = procfs::scheduled(pid)?;
     let ran = (after.ran - before.ran).as_secs_f64();
-    let requests = outcome.requests.max(1) as f64;
+    if outcome.requests == 0 {
+        return Err(format!("{} answered nothing in {seconds} s", running.contender.name()).into());
+    }
+    let requests = outcome.requests as f64;
     Ok(Sample {
         cpu_us: ran * 1e6 / requests,
         waited_percent: (after.waited - before.waited).as_secs_f64() * 100.0 / ran,

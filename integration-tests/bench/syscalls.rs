@@ -49,7 +49,7 @@ fn count(site: &Site, contender: Contender) -> Result<Syscalls> {
     strace.signal(Signal::INT)?;
     strace.wait(Duration::from_secs(10))?;
     let counted = parse(&std::fs::read_to_string(counts)?);
-    let requests = sample.requests.max(1) as f64;
+    let requests = sample.requests as f64;
     let mut by_name: Vec<_> = counted.into_iter().map(|(name, calls)| (name, calls as f64 / requests)).collect();
     by_name.sort_by(|(_, left), (_, right)| right.total_cmp(left));
     let in_all = by_name.iter().map(|(_, calls)| calls).sum();
