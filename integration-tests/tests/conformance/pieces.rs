@@ -15,9 +15,6 @@ use crate::{pause, tables};
 /// Longer ones are about amounts, and would take long.
 const LONGEST: usize = 700;
 
-/// Cases that are not as they have to be yet, only when they come byte by byte. One that is, is an error here.
-const PENDING: &[(u16, &str)] = &[(38, "bare-lf-smuggle")];
-
 /// What of a run does not depend on time and ports, nor on what is free to differ.
 fn summary(observed: &Observed) -> impl PartialEq + std::fmt::Debug {
     let of =
@@ -51,12 +48,7 @@ async fn compare_all(mut cases: Vec<Case>, piecewise: Piecewise) {
     let mut wrong: Vec<_> = stream::iter(cases)
         .map(async |case| {
             let name = format!("{} {}", case.number, case.handle);
-            let is_pending = PENDING.contains(&(case.number, case.handle));
-            match compare(case, piecewise).await {
-                Ok(()) if is_pending => Some(format!("{name}: passes, though it is pending")),
-                Err(wrong) if !is_pending => Some(format!("{name}: {wrong}")),
-                _ => None,
-            }
+            compare(case, piecewise).await.err().map(|wrong| format!("{name}: {wrong}"))
         })
         .buffer_unordered(AT_ONCE)
         .filter_map(std::future::ready)
