@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// How long anything may take that is to happen.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes byte by byte.
 async fn paced(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
