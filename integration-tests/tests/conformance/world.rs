@@ -56,7 +56,10 @@ impl World {
         let own = ("EVENKEEL_STATIC".to_owned(), format!("gateway={},api={}", gateway.addr(), api.addr()));
         let given = BASE.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let resolved = Sources::read(Flags::default(), given.chain([own])).resolve();
-        let app = App::start(resolved.map_err(|wrong| wrong.to_string())?.settings).expect("evenkeel starts");
+        let settings = resolved.map_err(|wrong| wrong.to_string())?.settings;
+        // Aside, so that the clients of other worlds are not kept waiting while their time runs.
+        let starting = tokio::task::spawn_blocking(move || App::start(settings));
+        let app = starting.await.expect("no panic").expect("evenkeel starts");
         eventually(PATIENCE, "both replicas are ready", async || {
             let lists = ["gateway", "api"].map(|service| app.registry().replicas(service));
             lists.iter().flatten().flat_map(|list| list.list()).filter(|one| Known::is_pickable(one)).count() == 2

@@ -12,10 +12,10 @@ use crate::rows::Row;
 use crate::wire::Response;
 use crate::world::{Settings, World};
 
-const LIMIT: Duration = Duration::from_millis(300);
-const HEAD: Settings = &[("EVENKEEL_HEAD_TIMEOUT", "300ms"), ("EVENKEEL_KEEP_ALIVE_TIMEOUT", "1h")];
-const KEEP_ALIVE: Settings = &[("EVENKEEL_HEAD_TIMEOUT", "1h"), ("EVENKEEL_KEEP_ALIVE_TIMEOUT", "300ms")];
-const IDLE: Settings = &[("EVENKEEL_IDLE_TIMEOUT", "300ms"), ("EVENKEEL_RESPONSE_TIMEOUT", "1h")];
+const LIMIT: Duration = Duration::from_millis(500);
+const HEAD: Settings = &[("EVENKEEL_HEAD_TIMEOUT", "500ms"), ("EVENKEEL_KEEP_ALIVE_TIMEOUT", "1h")];
+const KEEP_ALIVE: Settings = &[("EVENKEEL_HEAD_TIMEOUT", "1h"), ("EVENKEEL_KEEP_ALIVE_TIMEOUT", "500ms")];
+const IDLE: Settings = &[("EVENKEEL_IDLE_TIMEOUT", "500ms"), ("EVENKEEL_RESPONSE_TIMEOUT", "1h")];
 const MAX_BODY: Settings = &[("EVENKEEL_MAX_BODY", "1000")];
 const MAX_CONNECTIONS: Settings = &[("EVENKEEL_MAX_CONNECTIONS", "2")];
 
