@@ -17,7 +17,6 @@ mod desk;
 mod download;
 mod exchange;
 mod failure;
-mod forwarded;
 pub mod http1;
 mod listener;
 mod outbox;
@@ -27,7 +26,6 @@ mod request;
 mod respond;
 mod retry;
 mod route;
-mod target;
 #[cfg(test)]
 mod tests;
 mod timer;

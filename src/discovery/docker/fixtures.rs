@@ -1,27 +1,16 @@
 //! Containers and scopes for the tests of this room.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::container::{Container, Details, Endpoint, RunState};
 use super::evaluate::Scope;
 use super::identity::Identity;
 use super::signal::Signal;
 use crate::config::settings::DockerSettings;
-use crate::replica::ProbeSpec;
 
 /// `--service gateway` and nothing else.
 pub(super) fn settings() -> DockerSettings {
-    DockerSettings {
-        host: "unix:///var/run/docker.sock".to_owned(),
-        service: "gateway".into(),
-        project: None,
-        network: None,
-        port: None,
-        probe: ProbeSpec::default(),
-        drain_timeout: None,
-        resync_interval: Duration::from_secs(30),
-    }
+    DockerSettings::default()
 }
 
 /// We are a container of project `shop` on the given networks.

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Fields;
+use super::forwarded::{first_untrusted, is_trusted};
 use super::name::Name;
-use crate::proxy::forwarded::{first_untrusted, is_trusted};
 
 /// The longest IPv6 address in text, with an IPv4 address at its end.
 const LONGEST: usize = 45;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 /// The first address from the right that is not a trusted proxy's: the one that no untrusted party can have made up.
-pub(super) fn first_untrusted(chain: &str, client: IpAddr, trusted: &[IpNet]) -> IpAddr {
+pub(in crate::proxy) fn first_untrusted(chain: &str, client: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let mut last = client;
     for hop in chain.rsplit(',').map(str::trim) {
         let Ok(hop) = hop.parse::<IpAddr>() else { return last };
@@ -18,7 +18,7 @@ pub(super) fn first_untrusted(chain: &str, client: IpAddr, trusted: &[IpNet]) ->
 }
 
 /// Whether `address` is a proxy that is believed what it says about others.
-pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+pub(in crate::proxy) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 

@@ -13,8 +13,10 @@
 pub mod chunked;
 pub mod client;
 pub mod fields;
+pub(super) mod forwarded;
 pub mod framing;
 pub mod head;
+mod host;
 pub mod line;
 pub mod name;
 pub mod reject;

@@ -1,9 +1,9 @@
 //! What a request is aimed at: the rules for its method, its target and its Host (RFC 9112, section 3.2).
 
 use super::framing::number;
+use super::host::host_part;
 use super::name::Name;
 use super::{Fields, Method, RejectReason, RequestHead, Span, Version};
-use crate::proxy::target::host_part;
 
 /// A request's target after the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
 
 use crate::metrics::Refusal;
-use crate::proxy::forwarded::{first_untrusted, is_trusted};
+use crate::proxy::http1::forwarded::{first_untrusted, is_trusted};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
