@@ -14,7 +14,7 @@ use crate::wire::steady::{Steady, ask};
 use crate::workload::Workload;
 
 /// Keep-alive connections, used in turn.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 64;
 /// A run slower than this is stuck; callgrind makes a program some fifty times slower.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How far above the bound is a failure, and how far below it a reason to lower it.

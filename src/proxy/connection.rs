@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -56,7 +56,16 @@ enum Next {
 
 /// Serves the connection until either end closes it.
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr) {
-    let _open = Open::count(&worker);
+    let mut conversation = pin!(converse(&worker, stream, addr));
+    poll_fn(|cx| {
+        worker.look_at_clock();
+        conversation.as_mut().poll(cx)
+    })
+    .await;
+}
+
+async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
+    let _open = Open::count(worker);
     let _listening = worker.bell.listen().await;
     let mut client = Client {
         addr: ClientAddr::new(addr.ip(), &worker.context.settings.trusted_proxies),
@@ -68,13 +77,13 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
     };
     let mut idle_limit = worker.context.settings.head_timeout;
     let end = loop {
-        let after = match client.next(&worker, idle_limit).await {
-            Next::Request(request) => exchange::serve(&worker, &mut client, request).await,
+        let after = match client.next(worker, idle_limit).await {
+            Next::Request(request) => exchange::serve(worker, &mut client, request).await,
             Next::Rejected(reason) => {
                 debug!(client = %addr, cause = reason.as_str(), "Request rejected");
-                client.answer(&worker, Cause::Rejected(reason), None, false).await
+                client.answer(worker, Cause::Rejected(reason), None, false).await
             }
-            Next::Stalled => client.answer(&worker, Cause::Refused(Refusal::ClientTimeout), None, false).await,
+            Next::Stalled => client.answer(worker, Cause::Refused(Refusal::ClientTimeout), None, false).await,
             Next::Gone => After::Close,
         };
         match after {
@@ -82,7 +91,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
             end => break end,
         }
     };
-    client.close(&worker, end).await;
+    client.close(worker, end).await;
 }
 
 impl Client {
@@ -180,7 +189,7 @@ impl Client {
                 Poll::Pending if was_idle && worker.is_over() => return Poll::Ready(Next::Gone),
                 Poll::Pending => {
                     let limit = if was_idle { idle_limit } else { worker.context.settings.head_timeout };
-                    ready!(self.timer.poll_expired(cx, limit));
+                    ready!(self.timer.poll_expired(cx, worker.now(), limit));
                     return Poll::Ready(if scan.has_begun() { Next::Stalled } else { Next::Gone });
                 }
             }
@@ -200,7 +209,7 @@ impl Client {
         }
         let bytes = {
             let heads = &mut worker.desk.borrow_mut().heads;
-            heads.look_at_clock();
+            heads.look_at_clock(worker.now());
             let version = head.map_or(Version::Http11, |head| head.version);
             let is_head = head.is_some_and(|head| head.method == Method::Head);
             respond::answer(cause, &Manner { version, is_head, keeps_alive, date: heads.date.as_bytes() })
@@ -210,7 +219,7 @@ impl Client {
         self.timer.progress();
         let flushing = poll_fn(|cx| match outbox.poll_flush(cx, &mut self.stream).1 {
             Poll::Ready(outcome) => Poll::Ready(outcome.is_ok()),
-            Poll::Pending => self.timer.poll_expired(cx, limit).map(|()| false),
+            Poll::Pending => self.timer.poll_expired(cx, worker.now(), limit).map(|()| false),
         });
         match (flushing.await, keeps_alive) {
             (false, _) => After::Reset,

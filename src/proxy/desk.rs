@@ -1,7 +1,9 @@
 //! What a worker needs for as long as it handles one piece of input, and no longer: so there is one of each for all of
 //! its connections.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use super::http1::{
     Fields, Limits, Parsed, RequestHead, RequestScan, ResponseHead, ResponseScan, parse_request, parse_response,
@@ -48,7 +50,7 @@ impl Desk {
             fields: Fields::default(),
             out: Vec::new(),
             date: String::new(),
-            dated: 0,
+            date_holds_until: Instant::now(),
             limits: Limits::default(),
             parses: 0,
         };
@@ -61,13 +63,13 @@ impl Desk {
         (&mut self.heads, self.scratch.get_mut(..size).unwrap_or_default())
     }
 
-    /// A copy of `bytes` to be changed in place.
-    pub(super) fn copy(&mut self, bytes: &[u8]) -> &mut [u8] {
+    /// The heads' part, and a copy of `bytes` to be changed in place.
+    pub(super) fn copy(&mut self, bytes: &[u8]) -> (&mut Heads, &mut [u8]) {
         let count = bytes.len().min(self.scratch.len());
         if let (Some(copy), Some(bytes)) = (self.scratch.get_mut(..count), bytes.get(..count)) {
             copy.copy_from_slice(bytes);
         }
-        self.scratch.get_mut(..count).unwrap_or_default()
+        (&mut self.heads, self.scratch.get_mut(..count).unwrap_or_default())
     }
 }
 
@@ -80,7 +82,7 @@ pub(super) struct Heads {
     pub(super) out: Vec<u8>,
     /// The time of the last [`Heads::look_at_clock`] as an HTTP date.
     pub(super) date: String,
-    dated: u64,
+    date_holds_until: Instant,
     limits: Limits,
     parses: u64,
 }
@@ -108,12 +110,14 @@ impl Heads {
         parse_response(buffer, scan, &self.limits, &mut self.fields)
     }
 
-    /// Brings the date up to date.
-    pub(super) fn look_at_clock(&mut self) {
-        let now = SystemTime::now();
-        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        if seconds != self.dated {
-            (self.date, self.dated) = (httpdate::fmt_http_date(now), seconds);
+    /// Brings the date up to date. The system's clock is read once a second.
+    pub(super) fn look_at_clock(&mut self, now: Instant) {
+        if now < self.date_holds_until {
+            return;
         }
+        let time = SystemTime::now();
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let rest = Duration::from_secs(1).saturating_sub(Duration::from_nanos(since_epoch.subsec_nanos().into()));
+        (self.date, self.date_holds_until) = (httpdate::fmt_http_date(time), now + rest);
     }
 }

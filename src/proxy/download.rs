@@ -4,6 +4,8 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::body::Body;
 use super::buffers::{Buffer, Buffers};
 use super::connection::Client;
@@ -55,6 +57,8 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a Request,
     /// The replica's name.
     pub(super) served_by: &'a str,
+    /// When the task was woken.
+    pub(super) now: Instant,
     /// Whether the client's connection may be kept, as far as we are concerned.
     pub(super) may_keep_alive: bool,
     /// Whether the whole request went out.
@@ -162,7 +166,8 @@ impl Download {
         let input = space.get_mut(..count).unwrap_or_default();
         self.has_begun = true;
         if self.answer.is_some() {
-            self.pass(cx, client, b"", input)?;
+            heads.out.clear();
+            self.pass(cx, client, &mut heads.out, input)?;
             self.reach.note(self.outbox.is_empty());
             return Ok(Poll::Ready(true));
         }
@@ -265,7 +270,7 @@ impl Download {
         let ResponseFraming { body, announced, persists } = framing;
         let towards = framing::towards_client(body, request.head.version);
         let keeps_alive = asked.may_keep_alive && towards != ResponseBody::UntilClose;
-        heads.look_at_clock();
+        heads.look_at_clock(asked.now);
         let answer = Answer {
             body: towards,
             announced,
@@ -284,15 +289,15 @@ impl Download {
         self.answer =
             Some(Begun { status: head.status, body, towards, keeps_alive, persists, passes_trailers, surplus });
         let rest = if is_switch { &mut [][..] } else { rest };
-        self.pass(cx, client, &heads.out, rest)
+        self.pass(cx, client, &mut heads.out, rest)
     }
 
-    /// Passes on `head`, maybe empty, and a piece of the body.
+    /// Passes on the head that is in `out`, if any, and a piece of the body.
     fn pass(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Client,
-        head: &[u8],
+        out: &mut Vec<u8>,
         input: &mut [u8],
     ) -> Result<(), Failure> {
         let Some(answer) = &mut self.answer else { return Ok(()) };
@@ -303,7 +308,7 @@ impl Download {
         let is_chunked = answer.towards == ResponseBody::Chunked;
         let end = answer.body.is_done().then_some(trailers);
         let data = input.get(taken.data).unwrap_or_default();
-        let sent = self.outbox.send(cx, client.stream(), head, &Piece { data, is_chunked, end });
+        let sent = self.outbox.send(cx, client.stream(), out, &Piece { data, is_chunked, end });
         sent.map_err(Failure::ClientGone)?;
         match taken.error {
             Some(reason) => Err(Failure::Protocol(reason.as_str())),
@@ -316,7 +321,7 @@ impl Download {
         match &mut self.answer {
             Some(answer) if matches!(answer.body, Body::UntilClose) => {
                 answer.body.end();
-                self.pass(cx, client, b"", &mut [])
+                self.pass(cx, client, &mut Vec::new(), &mut [])
             }
             _ => Err(self.closed("it ended".to_owned())),
         }

@@ -61,8 +61,8 @@ struct Exchange<'a> {
 
 /// Answers a request, whatever happens, and says what becomes of the client's connection.
 pub(super) async fn serve(worker: &Worker, client: &mut Client, request: Request) -> After {
-    let began = Instant::now();
-    worker.budget.borrow_mut().note_request(worker.seconds_at(began));
+    let began = worker.now();
+    worker.budget.borrow_mut().note_request(worker.seconds());
     let upload = Upload::new(&request, true);
     let service = route(worker, client, &request);
     let mut exchange = Exchange { worker, client, request: &request, service, began, upload };
@@ -116,7 +116,7 @@ impl Exchange<'_> {
             };
             note(replica, &failure);
             let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
-            let is_affordable = || worker.budget.borrow_mut().take(worker.seconds_at(Instant::now()));
+            let is_affordable = || worker.budget.borrow_mut().take(worker.seconds());
             if !retries.take(&failure, was_reused, is_replayable, is_affordable) {
                 return Err(failure.cause());
             }
@@ -136,7 +136,7 @@ impl Exchange<'_> {
         let keeps = may_retry && self.request.is_idempotent();
         let look = if keeps { Look::Short } else { Look::Long };
         loop {
-            let idle = if is_fresh_only { None } else { worker.pool.take(replica, look) };
+            let idle = if is_fresh_only { None } else { worker.pool.take(replica, look, worker.now()) };
             let mut connection = match idle {
                 Some(idle) => idle,
                 // Boxed, as the tunnel below, so that idle connections' tasks need no room for what is rare.
@@ -191,12 +191,12 @@ impl Exchange<'_> {
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
             let (surplus, unsent) = download.into_tunnel();
             Box::pin(tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent)).await;
-            replica.metrics().record_answer(status, self.began.elapsed());
+            replica.metrics().record_answer(status, self.worker.now().saturating_duration_since(self.began));
             return After::Close;
         } else if download.persists() && self.upload.is_done() {
-            connection.give_back(replica);
+            connection.give_back(replica, self.worker.now());
         }
-        replica.metrics().record_answer(status, self.began.elapsed());
+        replica.metrics().record_answer(status, self.worker.now().saturating_duration_since(self.began));
         after
     }
 

@@ -80,15 +80,15 @@ impl Connection {
         self.shelf.learn(timeout);
     }
 
-    /// Gives a connection back whose answer has ended.
-    pub(super) fn give_back(self, replica: &Replica) {
+    /// Gives a connection back whose answer has ended now.
+    pub(super) fn give_back(self, replica: &Replica, now: Instant) {
         let shelf = &self.shelf;
         if !shelf.is_closed.get() && !shelf.is_cut.get() && replica.lifecycle() != Lifecycle::Draining {
             let mut idle = shelf.idle.borrow_mut();
             if idle.len() >= MAX_IDLE {
                 idle.pop_front();
             }
-            idle.push_back(Idle { stream: self.stream, since: Instant::now() });
+            idle.push_back(Idle { stream: self.stream, since: now });
         }
     }
 }
@@ -105,10 +105,10 @@ impl Shelf {
     }
 
     /// The newest idle connection that is still open: the one least likely to be closed under us.
-    fn take(&self, look: Look) -> Option<TcpStream> {
+    fn take(&self, look: Look, now: Instant) -> Option<TcpStream> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { stream, since }) = idle.pop_back() {
-            if since.elapsed() < self.limit.get() && is_open(&stream, look) {
+            if now.saturating_duration_since(since) < self.limit.get() && is_open(&stream, look) {
                 return Some(stream);
             }
         }
@@ -156,10 +156,10 @@ impl Pool {
     }
 
     /// An idle connection to the replica.
-    pub(super) fn take(&self, replica: &Replica, look: Look) -> Option<Connection> {
+    pub(super) fn take(&self, replica: &Replica, look: Look, now: Instant) -> Option<Connection> {
         let shelves = self.shelves.borrow();
         let shelf = shelves.get(&replica.incarnation())?;
-        let stream = shelf.take(look)?;
+        let stream = shelf.take(look, now)?;
         Some(Connection { stream, was_kept: true, shelf: Rc::clone(shelf) })
     }
 
@@ -256,14 +256,14 @@ mod tests {
             let mut ends = Vec::new();
             for _ in 0..count {
                 let (connection, end) = self.connect().await;
-                connection.give_back(&self.replica);
+                connection.give_back(&self.replica, Instant::now());
                 ends.push(end);
             }
             ends
         }
 
         fn take(&self, look: Look) -> Option<Connection> {
-            self.pool.take(&self.replica, look)
+            self.pool.take(&self.replica, look, Instant::now())
         }
 
         fn shelf(&self) -> Rc<Shelf> {
@@ -317,7 +317,7 @@ mod tests {
         let connection = bench.take(Look::Short).unwrap();
         connection.note_keep_alive(Duration::from_secs(5));
         connection.note_keep_alive(Duration::from_secs(60));
-        connection.give_back(&bench.replica);
+        connection.give_back(&bench.replica, Instant::now());
         assert_eq!(bench.shelf().limit.get(), Duration::from_secs(4));
         tokio::time::advance(Duration::from_secs(4)).await;
         assert!(bench.take(Look::Short).is_none());
@@ -348,13 +348,13 @@ mod tests {
         let bench = Bench::new();
         let (connection, _end) = bench.connect().await;
         bench.shelf().close();
-        connection.give_back(&bench.replica);
+        connection.give_back(&bench.replica, Instant::now());
         assert_eq!(bench.idle(), 0);
 
         let bench = Bench::new();
         let (connection, _end) = bench.connect().await;
         bench.replica.set_lifecycle(Lifecycle::Draining);
-        connection.give_back(&bench.replica);
+        connection.give_back(&bench.replica, Instant::now());
         assert_eq!(bench.idle(), 0);
     }
 }

@@ -75,6 +75,7 @@ impl Relay<'_> {
         let asked = Asked {
             request: self.request,
             served_by: self.served_by,
+            now: self.worker.now(),
             may_keep_alive: self.request.persists && !self.worker.is_stopping() && !self.is_body_unasked(),
             is_request_done: self.upload.is_done(),
         };
@@ -87,7 +88,7 @@ impl Relay<'_> {
             self.client.timer.progress();
         }
         let Turn { limit, expired } = self.turn();
-        ready!(self.client.timer.poll_expired(cx, limit));
+        ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
     }
 

@@ -1,7 +1,7 @@
 //! A timer for "nothing happened for so long", cheap to restart on every byte.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -12,6 +12,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct IdleTimer {
     waiting_since: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the sleep will wake, once it was told.
+    told: Option<Waker>,
 }
 
 impl IdleTimer {
@@ -20,18 +22,25 @@ impl IdleTimer {
         self.waiting_since = None;
     }
 
-    /// Ready once the present wait has lasted for `limit`. The wait starts with the first call after progress.
-    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+    /// Ready once the present wait has lasted for `limit`. The wait starts with the first call after progress; `now` is
+    /// when the task was woken.
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>, now: Instant, limit: Duration) -> Poll<()> {
+        let since = *self.waiting_since.get_or_insert(now);
         let Some(deadline) = since.checked_add(limit) else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         // A sleep from an earlier wait may end before our deadline and is then set again below; never after it.
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
+            self.told = None;
         }
+        // It has not ended and will wake us: there is nothing to tell it.
+        if now < sleep.deadline() && self.told.as_ref().is_some_and(|told| told.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        self.told = Some(cx.waker().clone());
         loop {
             ready!(sleep.as_mut().poll(cx));
-            if Instant::now() >= deadline {
+            if now >= deadline {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(deadline);
@@ -49,7 +58,7 @@ mod tests {
 
     async fn wait(timer: &mut IdleTimer, limit: Duration) -> Duration {
         let start = Instant::now();
-        poll_fn(|cx| timer.poll_expired(cx, limit)).await;
+        poll_fn(|cx| timer.poll_expired(cx, Instant::now(), limit)).await;
         start.elapsed()
     }
 

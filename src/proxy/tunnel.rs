@@ -113,7 +113,7 @@ pub(super) async fn run(
         if up.state == State::Ended && down.state == State::Ended {
             return Poll::Ready(());
         }
-        client.timer.poll_expired(cx, limit)
+        client.timer.poll_expired(cx, worker.now(), limit)
     })
     .await;
 }

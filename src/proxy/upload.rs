@@ -89,10 +89,7 @@ impl Upload {
         client: &mut Client,
         replica: &mut TcpStream,
     ) -> Result<(), Failure> {
-        let head = std::mem::take(&mut desk.heads.out);
-        let sent = self.send_buffered(cx, desk, client, replica, &head);
-        desk.heads.out = head;
-        match sent {
+        match self.send_buffered(cx, desk, client, replica) {
             Ok(()) if self.keeps => Ok(()),
             Ok(()) => {
                 client.consume(self.at);
@@ -144,7 +141,8 @@ impl Upload {
         replica: &mut TcpStream,
     ) -> Result<Poll<()>, Sending> {
         if client.buffered().len() > self.at {
-            self.send_buffered(cx, desk, client, replica, b"")?;
+            desk.heads.out.clear();
+            self.send_buffered(cx, desk, client, replica)?;
             if !self.keeps {
                 client.consume(self.at);
                 self.at = 0;
@@ -159,7 +157,7 @@ impl Upload {
                     let data = space.get_mut(..count).unwrap_or_default();
                     self.body.take(data);
                     self.has_begun = true;
-                    self.outbox.send(cx, replica, b"", &Piece { data, is_chunked: false, end: None })?;
+                    self.outbox.send_bytes(cx, replica, data)?;
                     self.reach.note(self.outbox.is_empty());
                 }
                 read
@@ -184,30 +182,29 @@ impl Upload {
         client.poll_fill(cx)
     }
 
-    /// Sends what the client's buffer has of the body behind `head`.
+    /// Sends what the client's buffer has of the body, behind the head that is on the desk, if any.
     fn send_buffered(
         &mut self,
         cx: &mut Context<'_>,
         desk: &mut Desk,
         client: &mut Client,
         replica: &mut TcpStream,
-        head: &[u8],
     ) -> Result<(), Sending> {
         let input = client.buffered().get(self.at..).unwrap_or_default();
         if self.body.is_done() {
-            self.outbox.send_bytes(cx, replica, head)?;
+            self.outbox.send_bytes(cx, replica, &desk.heads.out)?;
             return Ok(());
         }
         if let Body::Length(left) = self.body {
             let count = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let data = input.get(..count).unwrap_or_default();
-            self.outbox.send(cx, replica, head, &Piece { data, is_chunked: false, end: None })?;
+            self.outbox.send(cx, replica, &mut desk.heads.out, &Piece { data, is_chunked: false, end: None })?;
             self.body = Body::Length(left - count as u64);
             self.at += count;
             self.has_begun |= count > 0;
             return Ok(());
         }
-        let input = desk.copy(input);
+        let (heads, input) = desk.copy(input);
         let taken = self.body.take(input);
         if let Some(reason) = taken.error {
             return Err(Sending::Failed(Failure::ClientBody(reason)));
@@ -215,7 +212,7 @@ impl Upload {
         let trailers = if self.keeps_trailers { self.body.trailers() } else { &[] };
         let end = self.body.is_done().then_some(trailers);
         let data = input.get(taken.data).unwrap_or_default();
-        self.outbox.send(cx, replica, head, &Piece { data, is_chunked: true, end })?;
+        self.outbox.send(cx, replica, &mut heads.out, &Piece { data, is_chunked: true, end })?;
         self.at += taken.consumed;
         self.has_begun |= taken.consumed > 0;
         Ok(())
@@ -227,7 +224,7 @@ impl Upload {
         self.keeps = false;
         client.consume(std::mem::take(&mut self.at));
         while !self.is_malformed && !self.body.is_done() && !client.buffered().is_empty() {
-            let taken = self.body.take(desk.copy(client.buffered()));
+            let taken = self.body.take(desk.copy(client.buffered()).1);
             client.consume(taken.consumed);
             self.is_malformed = taken.error.is_some();
         }

@@ -5,13 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::LocalSet;
+use tokio::runtime::{Builder, LocalRuntime};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -34,6 +33,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// is answered, with `Connection: close`.
 const LAST_CALL: Duration = Duration::from_millis(250);
 
+/// Polls of tasks between two looks at the sockets: a worker's share of busy connections, so that a look is not paid
+/// for by a few, and about a millisecond, so that nobody waits long for one.
+const POLLS_PER_LOOK: u32 = 256;
+
 /// The name of this process in `Via`: the same for all workers, since a request may come back to any.
 static PSEUDONYM: LazyLock<Pseudonym> = LazyLock::new(|| Pseudonym::new(fastrand::u32(..)));
 
@@ -50,6 +53,7 @@ pub struct Worker {
     /// Wakes every client connection.
     pub(super) bell: Rc<Bell>,
     pub(super) pseudonym: Pseudonym,
+    clock: Cell<Instant>,
     /// Client connections: the worker ends with the last of them.
     tasks: TaskTracker,
     stage: Cell<Stage>,
@@ -71,17 +75,28 @@ impl Worker {
     /// with its last connection; after `abort`, at once.
     pub fn spawn(index: usize, listener: Listener, context: Arc<Context>) -> Result<JoinHandle<()>, ProxyError> {
         let failed = |source| ProxyError::Spawn { index, source };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (made, making) = mpsc::sync_channel(1);
         let run = move || {
-            if let Err(error) = Self::run(&runtime, listener, context) {
+            // It can only run on the thread that made it.
+            let mut builder = Builder::new_current_thread();
+            let runtime = builder.enable_all().event_interval(POLLS_PER_LOOK).build_local(Default::default());
+            let (runtime, outcome) = match runtime {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // Whoever waits for it is there until it came.
+            let _ = made.send(outcome);
+            if let Some(Err(error)) = runtime.map(|runtime| Self::run(&runtime, listener, context)) {
                 error!(%error, "Worker failed");
             }
         };
-        thread::Builder::new().name(format!("evenkeel-w{index}")).spawn(run).map_err(failed)
+        let thread = thread::Builder::new().name(format!("evenkeel-w{index}")).spawn(run).map_err(failed)?;
+        let outcome = making.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended at once")));
+        outcome.map(|()| thread).map_err(failed)
     }
 
-    fn run(runtime: &Runtime, listener: Listener, context: Arc<Context>) -> io::Result<()> {
-        LocalSet::new().block_on(runtime, async move {
+    fn run(runtime: &LocalRuntime, listener: Listener, context: Arc<Context>) -> io::Result<()> {
+        runtime.block_on(async move {
             let listener = TcpListener::from_std(listener.into_std())?;
             let worker = Rc::new(Self::new(Arc::clone(&context)));
             tokio::task::spawn_local(Rc::clone(&worker.pool).follow(context.registry.clone()));
@@ -104,6 +119,7 @@ impl Worker {
             budget: RefCell::default(),
             bell,
             pseudonym: *PSEUDONYM,
+            clock: Cell::new(Instant::now()),
             tasks: TaskTracker::new(),
             stage: Cell::new(Stage::Open),
             started: Instant::now(),
@@ -120,9 +136,19 @@ impl Worker {
         self.stage.get() == Stage::Over
     }
 
+    /// The time at which the running client's task was woken: the clock is read once for all that it then does.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.get()
+    }
+
+    /// Reads the clock: a client's task was woken.
+    pub(super) fn look_at_clock(&self) {
+        self.clock.set(Instant::now());
+    }
+
     /// Whole seconds since the worker was started.
-    pub(super) fn seconds_at(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.started).as_secs()
+    pub(super) fn seconds(&self) -> u64 {
+        self.now().saturating_duration_since(self.started).as_secs()
     }
 
     async fn serve(self: Rc<Self>, listener: TcpListener) -> io::Result<()> {
