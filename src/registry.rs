@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -51,7 +52,8 @@ impl Replicas {
 
 #[derive(Debug)]
 struct Shared {
-    services: DashMap<ServiceName, Arc<Replicas>>,
+    /// The names that are in it are the operator's, so a hash that a client could foresee does no harm.
+    services: DashMap<ServiceName, Arc<Replicas>, FxBuildHasher>,
     version: watch::Sender<u64>,
 }
 
@@ -64,7 +66,8 @@ pub struct Registry {
 impl Registry {
     /// An empty registry and its only writer.
     pub fn new() -> (Self, RegistryWriter) {
-        let registry = Self { shared: Arc::new(Shared { services: DashMap::new(), version: watch::Sender::new(0) }) };
+        let registry =
+            Self { shared: Arc::new(Shared { services: DashMap::default(), version: watch::Sender::new(0) }) };
         let writer = RegistryWriter { registry: registry.clone(), known: HashMap::new() };
         (registry, writer)
     }

@@ -2,15 +2,16 @@
 //! are to end. Nothing is registered per request: the bell wakes every connection, and each looks for itself.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use rustc_hash::FxHashMap;
+
 /// Wakes every task that listens.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
-    wakers: RefCell<HashMap<u64, Waker>>,
+    wakers: RefCell<FxHashMap<u64, Waker>>,
     next: Cell<u64>,
 }
 

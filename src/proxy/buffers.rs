@@ -1,7 +1,7 @@
 //! What requests are read into: buffers that a worker lends, and that come back when they are dropped.
 //!
 //! A connection has one only from a request's first byte until its answer has ended, an idle connection none. Memory
-//! is bounded per request in flight: one buffer of [`SIZE`], which grows to the limit of a head, and by [`MAX_KEPT`]
+//! is bounded per request in flight: one buffer of [`SIZE`], or of [`SMALL`] while a short request waits, which grows to the limit of a head, and by [`MAX_KEPT`]
 //! for a body that may have to be sent again; and, in each direction, what a side that does not read has not taken of
 //! the last piece, at most a worker's scratch space (see [`Desk`](super::desk::Desk)), of which no more is read.
 
@@ -15,16 +15,21 @@ use tokio::net::TcpStream;
 use super::outbox::poll_read;
 
 /// What a buffer begins with, in bytes.
-const SIZE: usize = 16 * 1024;
+pub(super) const SIZE: usize = 16 * 1024;
+/// What is enough for most requests while they wait for their answer, in bytes.
+const SMALL: usize = 1024;
 /// The longest body that is kept in case it has to be sent again, in bytes.
 pub(super) const MAX_KEPT: usize = 64 * 1024;
-/// Buffers that a worker keeps for later; more are freed.
+/// Buffers of [`SIZE`] that a worker keeps for later; more are freed.
 const MAX_FREE: usize = 256;
+/// The same for [`SMALL`] ones.
+const MAX_FREE_SMALL: usize = 1024;
 
 /// The buffers of one worker that nobody uses now.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
+    small: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -32,6 +37,19 @@ impl Buffers {
     pub(super) fn lend(self: &Rc<Self>) -> Buffer {
         let data = self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; SIZE]);
         Buffer { data, start: 0, end: 0, home: Rc::clone(self) }
+    }
+
+    /// Takes memory back.
+    fn keep(&self, data: Vec<u8>) {
+        let (shelf, limit) = match data.len() {
+            SIZE => (&self.free, MAX_FREE),
+            SMALL => (&self.small, MAX_FREE_SMALL),
+            _ => return,
+        };
+        let mut shelf = shelf.borrow_mut();
+        if shelf.len() < limit {
+            shelf.push(data);
+        }
     }
 }
 
@@ -66,6 +84,20 @@ impl Buffer {
     /// Whether it takes no more bytes unless it grows.
     pub(super) fn is_full(&self) -> bool {
         self.end - self.start == self.data.len()
+    }
+
+    /// Moves bytes that are few and will wait to less memory: so the worker's connections read into the same few
+    /// buffers, which the processor has at hand, and a request that waits costs a kilobyte.
+    pub(super) fn settle(&mut self) {
+        let count = self.end - self.start;
+        if self.data.len() == SIZE && count <= SMALL {
+            let mut small = self.home.small.borrow_mut().pop().unwrap_or_else(|| vec![0; SMALL]);
+            if let Some(into) = small.get_mut(..count) {
+                into.copy_from_slice(self.filled());
+            }
+            self.home.keep(std::mem::replace(&mut self.data, small));
+            (self.start, self.end) = (0, count);
+        }
     }
 
     /// Makes room, up to `limit` bytes in all; `false` if it has these already.
@@ -110,10 +142,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = self.home.free.borrow_mut();
-        if self.data.len() == SIZE && free.len() < MAX_FREE {
-            free.push(std::mem::take(&mut self.data));
-        }
+        self.home.keep(std::mem::take(&mut self.data));
     }
 }
 
@@ -151,5 +180,25 @@ mod tests {
         let many: Vec<_> = (0..MAX_FREE + 10).map(|_| buffers.lend()).collect();
         drop(many);
         assert_eq!(buffers.free.borrow().len(), MAX_FREE);
+    }
+
+    #[test]
+    fn what_waits_keeps_its_bytes_and_frees_the_large_buffer() {
+        let buffers = Rc::new(Buffers::default());
+        let mut buffer = buffers.lend();
+        buffer.append(&[b'x'; SMALL + 100], SIZE);
+        buffer.settle();
+        assert_eq!(buffer.data.len(), SIZE, "they are too many");
+        buffer.consume(100);
+        buffer.settle();
+        assert_eq!((buffer.filled(), buffer.is_full()), (&[b'x'; SMALL][..], true));
+        assert_eq!(buffers.free.borrow().len(), 1);
+        assert_eq!(buffer.append(b"more", SIZE), 4, "it grows again");
+        assert_eq!(buffer.filled().len(), SMALL + 4);
+        let mut other = buffers.lend();
+        other.append(b"y", SIZE);
+        other.settle();
+        drop(other);
+        assert_eq!((buffers.free.borrow().len(), buffers.small.borrow().len()), (1, 1));
     }
 }

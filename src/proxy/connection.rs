@@ -132,9 +132,21 @@ impl Client {
         self.buffer.as_ref().is_some_and(Buffer::is_full)
     }
 
+    /// What is buffered stays for a while.
+    pub(super) fn settle(&mut self) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.settle();
+        }
+    }
+
     /// Lets the buffer grow, up to `limit` bytes; whether it could.
     pub(super) fn grow(&mut self, limit: usize) -> bool {
         self.buffer.as_mut().is_some_and(|buffer| buffer.grow(limit))
+    }
+
+    /// Whether more can be read, if need be once the buffer has grown, up to `limit` bytes.
+    pub(super) fn has_room(&mut self, limit: usize) -> bool {
+        !self.is_full() || self.grow(limit)
     }
 
     /// Reads more; 0 if it has finished. The buffer must not be full.

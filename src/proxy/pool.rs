@@ -1,11 +1,12 @@
 //! Connections to replicas, and those of them that are idle: one pool per worker, so nothing is locked.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -28,7 +29,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// its address, never meets a connection of the old one.
 #[derive(Debug)]
 pub(super) struct Pool {
-    shelves: RefCell<HashMap<u64, Rc<Shelf>>>,
+    shelves: RefCell<FxHashMap<u64, Rc<Shelf>>>,
     bell: Rc<Bell>,
 }
 

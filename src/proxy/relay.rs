@@ -6,6 +6,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::buffers;
 use super::connection::Client;
 use super::download::{Asked, Download};
 use super::failure::Failure;
@@ -100,7 +101,7 @@ impl Relay<'_> {
     /// Looks for a client that has gone away, as long as it has nothing else to say: what it sends meanwhile is the
     /// next request. One that has only finished sending still waits for its answer.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        while self.upload.is_over() && !self.client.has_finished && !self.client.is_full() {
+        while self.upload.is_over() && !self.client.has_finished && self.client.has_room(buffers::SIZE) {
             match self.client.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => break,
                 Poll::Ready(Ok(_)) => {}

@@ -4,11 +4,9 @@ use std::borrow::Cow;
 
 /// The service that the host (without a port) names, in any case, if somebody knows it; else the default service.
 pub(super) fn service<'d>(host: Option<&[u8]>, is_known: impl Fn(&str) -> bool, default: &'d str) -> Cow<'d, str> {
-    let Some(name) = host.and_then(|host| str::from_utf8(host).ok()) else { return Cow::Borrowed(default) };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name == default {
-        return Cow::Borrowed(default);
-    }
+    let name = host.map(|host| host.strip_suffix(b".").unwrap_or(host));
+    let Some(name) = name.filter(|name| *name != default.as_bytes()) else { return Cow::Borrowed(default) };
+    let Ok(name) = str::from_utf8(name) else { return Cow::Borrowed(default) };
     if is_known(name) {
         return Cow::Owned(name.to_owned());
     }

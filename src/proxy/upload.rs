@@ -90,7 +90,12 @@ impl Upload {
         replica: &mut TcpStream,
     ) -> Result<(), Failure> {
         match self.send_buffered(cx, desk, client, replica) {
-            Ok(()) if self.keeps => Ok(()),
+            Ok(()) if self.keeps => {
+                if self.body.is_done() {
+                    client.settle();
+                }
+                Ok(())
+            }
             Ok(()) => {
                 client.consume(self.at);
                 self.at = 0;

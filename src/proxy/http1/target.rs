@@ -57,7 +57,7 @@ type Authority = (Span, Span);
 
 fn authority(buffer: &[u8], text: &[u8]) -> Option<Authority> {
     let host = host_part(text)?;
-    Some((Span::within(buffer, text), Span::within(buffer, host.as_bytes())))
+    Some((Span::within(buffer, text), Span::within(buffer, host)))
 }
 
 /// The one valid Host field; HTTP/1.0 may leave it out.
