@@ -54,6 +54,8 @@ fn bind_one(addr: SocketAddr, is_shared: bool) -> io::Result<Listener> {
     // Connections of an earlier process may linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;
+    // The connections that it accepts inherit this.
+    socket.set_tcp_nodelay(true)?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -83,6 +85,15 @@ mod tests {
         let addr = listeners[0].local_addr();
         assert_ne!(addr.port(), 0);
         TcpStream::connect(addr).unwrap();
+    }
+
+    #[test]
+    fn accepted_connections_send_at_once() {
+        let listener = Listener::bind(ANY, 1).unwrap().remove(0);
+        let _client = TcpStream::connect(listener.local_addr()).unwrap();
+        let socket = listener.into_std();
+        socket.set_nonblocking(false).unwrap();
+        assert!(socket.accept().unwrap().0.nodelay().unwrap());
     }
 
     #[test]

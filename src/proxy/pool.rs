@@ -16,8 +16,9 @@ use super::failure::Failure;
 use crate::registry::Registry;
 use crate::replica::{Lifecycle, Replica};
 
-/// Idle connections kept per replica and worker.
-const MAX_IDLE: usize = 64;
+/// Idle connections kept per replica and worker: no fewer than a busy worker has in use from one look at its sockets
+/// to the next, or it opens new ones all the time. Age is what keeps them few.
+const MAX_IDLE: usize = 1024;
 /// How long a connection is kept idle, unless its replica is known to close earlier.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
 /// The shortest age that a replica can teach us.
@@ -31,12 +32,16 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     shelves: RefCell<FxHashMap<u64, Rc<Shelf>>>,
     bell: Rc<Bell>,
+    /// Of each shelf.
+    room: usize,
 }
 
 /// What a worker has of one replica.
 #[derive(Debug)]
 struct Shelf {
     idle: RefCell<VecDeque<Idle>>,
+    /// How many connections may be idle.
+    room: usize,
     /// How long a connection may be idle.
     limit: Cell<Duration>,
     /// The replica left or drains: nothing is put here any more.
@@ -86,7 +91,7 @@ impl Connection {
         let shelf = &self.shelf;
         if !shelf.is_closed.get() && !shelf.is_cut.get() && replica.lifecycle() != Lifecycle::Draining {
             let mut idle = shelf.idle.borrow_mut();
-            if idle.len() >= MAX_IDLE {
+            if idle.len() >= shelf.room {
                 idle.pop_front();
             }
             idle.push_back(Idle { stream: self.stream, since: now });
@@ -95,9 +100,10 @@ impl Connection {
 }
 
 impl Shelf {
-    fn new() -> Self {
+    fn new(room: usize) -> Self {
         Self {
             idle: RefCell::default(),
+            room,
             limit: Cell::new(MAX_IDLE_AGE),
             is_closed: Cell::default(),
             is_cut_scheduled: Cell::default(),
@@ -153,7 +159,7 @@ fn is_open(stream: &TcpStream, look: Look) -> bool {
 impl Pool {
     /// An empty pool; it rings when connections are cut.
     pub(super) fn new(bell: Rc<Bell>) -> Self {
-        Self { shelves: RefCell::default(), bell }
+        Self { shelves: RefCell::default(), bell, room: MAX_IDLE }
     }
 
     /// An idle connection to the replica.
@@ -170,7 +176,7 @@ impl Pool {
         let stream = connecting.await.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
         let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new()));
+        let shelf = shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new(self.room)));
         Ok(Connection { stream, was_kept: false, shelf: Rc::clone(shelf) })
     }
 
@@ -278,9 +284,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_newest_is_taken_first_and_only_so_many_are_kept() {
-        let bench = Bench::new();
-        let ends = bench.fill(MAX_IDLE + 2).await;
-        assert_eq!(bench.idle(), MAX_IDLE);
+        let mut bench = Bench::new();
+        bench.pool.room = 5;
+        let ends = bench.fill(7).await;
+        assert_eq!(bench.idle(), 5);
         for end in ends.iter().rev().take(3) {
             let taken = bench.take(Look::Short).unwrap();
             assert_eq!(taken.stream.local_addr().unwrap(), end.peer_addr().unwrap());

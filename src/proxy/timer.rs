@@ -1,7 +1,7 @@
 //! A timer for "nothing happened for so long", cheap to restart on every byte.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -11,9 +11,17 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug, Default)]
 pub(super) struct IdleTimer {
     waiting_since: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// Whom the sleep will wake, once it was told.
-    told: Option<Waker>,
+    alarm: Option<Alarm>,
+}
+
+/// A timer of the runtime's that is set.
+#[derive(Debug)]
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// When it ends, kept here so that an early look needs not go to the timer.
+    at: Instant,
+    /// Whom it wakes.
+    waker: Waker,
 }
 
 impl IdleTimer {
@@ -27,24 +35,26 @@ impl IdleTimer {
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>, now: Instant, limit: Duration) -> Poll<()> {
         let since = *self.waiting_since.get_or_insert(now);
         let Some(deadline) = since.checked_add(limit) else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // A sleep from an earlier wait may end before our deadline and is then set again below; never after it.
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-            self.told = None;
-        }
-        // It has not ended and will wake us: there is nothing to tell it.
-        if now < sleep.deadline() && self.told.as_ref().is_some_and(|told| told.will_wake(cx.waker())) {
+        // One that was set in an earlier wait may end before our deadline, and is then set again; never after it.
+        if let Some(alarm) = &self.alarm
+            && now < alarm.at
+            && alarm.at <= deadline
+            && alarm.waker.will_wake(cx.waker())
+        {
             return Poll::Pending;
         }
-        self.told = Some(cx.waker().clone());
-        loop {
-            ready!(sleep.as_mut().poll(cx));
+        let mut sleep = self.alarm.take().map_or_else(|| Box::pin(sleep_until(deadline)), |alarm| alarm.sleep);
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
             if now >= deadline {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(deadline);
         }
+        self.alarm = Some(Alarm { at: sleep.deadline(), sleep, waker: cx.waker().clone() });
+        Poll::Pending
     }
 }
 

@@ -202,8 +202,6 @@ impl Worker {
     }
 
     fn take(self: &Rc<Self>, stream: TcpStream, addr: SocketAddr) {
-        // Fails only on a socket that is already dead, which the first read will tell.
-        let _ = stream.set_nodelay(true);
         self.tasks.spawn_local(connection::serve(Rc::clone(self), stream, addr));
     }
 }
