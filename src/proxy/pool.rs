@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -156,6 +157,11 @@ fn is_open(stream: &TcpStream, look: Look) -> bool {
     outcome.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Whether this process or the whole machine has as many open files as it may have.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 impl Pool {
     /// An empty pool; it rings when connections are cut.
     pub(super) fn new(bell: Rc<Bell>) -> Self {
@@ -172,12 +178,26 @@ impl Pool {
 
     /// A new connection to the replica.
     pub(super) async fn connect(&self, replica: &Replica, limit: Duration) -> Result<Connection, Failure> {
-        let connecting = timeout(limit, TcpStream::connect(replica.spec().addr));
-        let stream = connecting.await.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
+        let addr = replica.spec().addr;
+        let connecting = async {
+            match TcpStream::connect(addr).await {
+                Err(error) if is_out_of_descriptors(&error) && self.shed() => TcpStream::connect(addr).await,
+                outcome => outcome,
+            }
+        };
+        let outcome = timeout(limit, connecting).await.map_err(|_| Failure::ConnectTimeout)?;
+        let stream = outcome.map_err(Failure::Connect)?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new(self.room)));
         Ok(Connection { stream, was_kept: false, shelf: Rc::clone(shelf) })
+    }
+
+    /// Closes all idle connections: something else needs their descriptors. Whether there were any.
+    fn shed(&self) -> bool {
+        let shelves = self.shelves.borrow();
+        let idle: Vec<_> = shelves.values().map(|shelf| shelf.idle.take()).collect();
+        idle.iter().any(|idle| !idle.is_empty())
     }
 
     /// Starts the drain timeout of a replica that drains.
@@ -293,6 +313,18 @@ mod tests {
             assert_eq!(taken.stream.local_addr().unwrap(), end.peer_addr().unwrap());
             assert!(taken.was_kept);
         }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_give_way_where_descriptors_are_short() {
+        let bench = Bench::new();
+        assert!(!bench.pool.shed());
+        let _ends = bench.fill(2).await;
+        assert!(bench.pool.shed());
+        assert_eq!(bench.idle(), 0);
+        assert!(!bench.pool.shed());
+        assert!(is_out_of_descriptors(&io::Error::from_raw_os_error(24)));
+        assert!(!is_out_of_descriptors(&io::Error::from_raw_os_error(111)));
     }
 
     #[tokio::test]
