@@ -42,16 +42,10 @@ impl Reach {
 }
 
 impl Desk {
-    /// An empty desk.
-    pub(super) fn new() -> Self {
-        let heads = Heads {
-            fields: Fields::default(),
-            out: Vec::new(),
-            date: String::new(),
-            dated: 0,
-            limits: Limits::default(),
-            parses: 0,
-        };
+    /// An empty desk, for messages within `limits`.
+    pub(super) fn new(limits: Limits) -> Self {
+        let heads =
+            Heads { fields: Fields::default(), out: Vec::new(), date: String::new(), dated: 0, limits, parses: 0 };
         Self { heads, scratch: vec![0; SCRATCH].into() }
     }
 
@@ -81,7 +75,8 @@ pub(super) struct Heads {
     /// The time of the last [`Heads::look_at_clock`] as an HTTP date.
     pub(super) date: String,
     dated: u64,
-    limits: Limits,
+    /// How much of a message is taken.
+    pub(super) limits: Limits,
     parses: u64,
 }
 
