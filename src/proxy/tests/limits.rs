@@ -115,10 +115,11 @@ fn a_chunked_body_at_the_limit_passes_in_whatever_pieces() {
 
 #[test]
 fn an_answer_that_has_begun_is_cut_when_the_body_becomes_too_long() {
-    let replica = FakeReplica::start(|mut served| {
+    let (got, has_got) = mpsc::channel();
+    let replica = FakeReplica::start(move |mut served| {
         served.talk.read_until("hel\r\n").unwrap();
         served.talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n");
-        served.talk.read_to_end();
+        got.send(served.talk.read_to_end()).unwrap();
     });
     let proxy = Proxy::with(&[replica.addr], allow_body(5));
     let mut client = proxy.connect();
@@ -126,6 +127,7 @@ fn an_answer_that_has_begun_is_cut_when_the_body_becomes_too_long() {
     client.read_until("first\r\n").unwrap();
     client.send("3\r\nlo!\r\n0\r\n\r\n");
     assert_eq!(client.read_to_end(), "", "no last chunk, and nothing of another answer");
+    assert_eq!(has_got.recv_timeout(DEADLINE).unwrap(), "", "no more of the body, and no end of it");
     eventually("the lease is released", || proxy.in_flight() == 0);
 }
 
@@ -186,6 +188,13 @@ fn from_elsewhere(proxy: &Proxy) -> TcpStream {
     socket.into()
 }
 
+/// The answer to a new client, unless it is reset first, maybe before it knows that it was connected.
+fn enter(proxy: &Proxy) -> Option<Message> {
+    let mut client = Talk::new(TcpStream::connect(proxy.addr).ok()?);
+    client.stream.write_all(GET.as_bytes()).ok()?;
+    client.read_message()
+}
+
 #[test]
 fn a_client_with_too_many_connections_gets_no_more_but_others_do() {
     let replica = FakeReplica::answering(OK);
@@ -198,27 +207,25 @@ fn a_client_with_too_many_connections_gets_no_more_but_others_do() {
         assert_eq!(client.ask(GET).status(), 200);
     }
     let refused = || proxy.context.metrics.connections_refused.load(Ordering::Relaxed);
-    assert!(proxy.connect().is_closed());
+    assert!(enter(&proxy).is_none());
     assert_eq!(refused(), 1);
     let mut proxies: Vec<_> = (0..3).map(|_| Talk::new(from_elsewhere(&proxy))).collect();
     assert!(proxies.iter_mut().all(|client| client.ask(GET).status() == 200));
     let [first, mut second] = inside;
     drop(first);
-    eventually("its place is free again", || {
-        let mut client = proxy.connect();
-        client.stream.write_all(GET.as_bytes()).is_ok() && client.read_message().is_some()
-    });
+    eventually("its place is free again", || enter(&proxy).is_some());
     assert_eq!(second.ask(GET).status(), 200);
 }
 
-/// Answers with a chunk now and then for as long as anybody listens.
+/// Answers with a chunk now and then for as long as anybody listens, but not for ever.
 fn dripping() -> FakeReplica {
     FakeReplica::start(|mut served| {
         served.talk.read_until("half").unwrap();
         served.talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
         served.talk.stream.set_read_timeout(Some(A_WHILE / 10)).unwrap();
+        let end = Instant::now() + DEADLINE / 2;
         // A read that brings nothing is the pause between two chunks.
-        while served.talk.stream.write_all(b"1\r\nx\r\n").is_ok() {
+        while served.talk.stream.write_all(b"1\r\nx\r\n").is_ok() && Instant::now() < end {
             let _ = std::io::Read::read(&mut served.talk.stream, &mut [0]);
         }
     })
@@ -249,6 +256,25 @@ fn a_request_that_goes_on_now_and_then_is_not_cut_while_its_answer_flows() {
         client.read_until("x\r\n").expect("the answer goes on");
         client.send(".");
     }
+}
+
+#[test]
+fn who_had_to_wait_to_be_asked_for_its_body_has_all_the_time_from_then_on() {
+    let replica = FakeReplica::start(|mut served| {
+        served.talk.read_until("\r\n\r\n").unwrap();
+        served.talk.stream.set_read_timeout(Some(LONGER * 3 / 2)).unwrap();
+        assert!(served.talk.stream.peek(&mut [0]).is_err(), "nobody sends before it is asked");
+        served.talk.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        served.talk.send("HTTP/1.1 100 Continue\r\n\r\n");
+        served.talk.read_until("body").unwrap();
+        served.talk.send(OK);
+    });
+    let proxy = Proxy::with(&[replica.addr], |settings| settings.idle_timeout = LONGER);
+    let mut client = proxy.connect();
+    client.send(format!("{POST}content-length: 4\r\nexpect: 100-continue\r\n\r\n"));
+    assert!(client.read_until("\r\n\r\n").unwrap().starts_with("HTTP/1.1 100 "));
+    assert!(is_silent(&client));
+    assert_eq!(client.ask("body").status(), 200);
 }
 
 #[test]

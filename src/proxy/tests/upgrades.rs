@@ -1,6 +1,6 @@
 //! Tunnels.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::support::*;
 
@@ -72,7 +72,9 @@ fn a_silent_tunnel_is_closed() {
     let mut client = proxy.connect();
     client.send(ASK);
     client.read_until("hello\n").unwrap();
+    let since = Instant::now();
     assert!(client.is_closed());
+    assert!(since.elapsed() < DEADLINE / 2);
     eventually("the lease is released", || proxy.in_flight() == 0);
 }
 
