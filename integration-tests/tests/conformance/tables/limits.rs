@@ -171,13 +171,13 @@ async fn descriptors_exhausted() -> Result<(), String> {
     let process = Process::start(DESCRIPTORS, replica.addr(), &["--max-connections=1000"]).await;
     let mut first = Client::connect(process.proxy).await;
     eventually(PATIENCE, "it serves", async || first.ask(get("")).await.is_ok_and(|answer| answer.status == 200)).await;
-    // The admin port has no descriptor for another client either.
+    // Let in before the crowd: the admin port will have no descriptor for another client either.
     let mut admin = Client::connect(process.admin).await;
+    let mut pauses = process.pauses(&mut admin).await;
     let mut crowd = Vec::new();
     for _ in 0..DESCRIPTORS * 2 {
         crowd.push(Client::connect(process.proxy).await);
     }
-    let mut pauses = 0.0;
     eventually(PATIENCE, "an accept fails", async || {
         pauses = process.pauses(&mut admin).await;
         pauses > 0.0
