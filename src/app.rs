@@ -26,7 +26,7 @@ use crate::discovery::docker::Watcher;
 use crate::discovery::status::DiscoveryStatus;
 use crate::health::Prober;
 use crate::metrics::ProxyMetrics;
-use crate::proxy::{Context, Listener, ProxyError, Worker};
+use crate::proxy::{Admission, Context, Listener, ProxyError, Worker, connection_limit};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::Lifecycle;
 
@@ -143,10 +143,12 @@ impl App {
         let abort = CancellationToken::new().drop_guard();
         let stop_control = CancellationToken::new().drop_guard();
 
+        let admission = Admission::new(connection_limit(&settings.proxy), &settings.proxy, Arc::clone(&metrics));
         let context = Arc::new(Context {
             registry: registry.clone(),
             settings: settings.proxy.clone(),
             metrics: Arc::clone(&metrics),
+            admission: Arc::new(admission),
             stop_accepting: stop_accepting.clone(),
             abort: abort.token().clone(),
         });

@@ -165,15 +165,13 @@ pub enum Refusal {
     ReplicaReset,
     /// What the replica sent is not HTTP.
     ReplicaProtocol,
-    /// We are shutting down.
-    ShuttingDown,
     /// A fault of our own.
     Internal,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::BodyTooLarge,
@@ -186,7 +184,6 @@ impl Refusal {
         Self::ResponseTimeout,
         Self::ReplicaReset,
         Self::ReplicaProtocol,
-        Self::ShuttingDown,
         Self::Internal,
     ];
 
@@ -205,7 +202,6 @@ impl Refusal {
             Self::ResponseTimeout => "response-timeout",
             Self::ReplicaReset => "replica-reset",
             Self::ReplicaProtocol => "replica-protocol",
-            Self::ShuttingDown => "shutting-down",
             Self::Internal => "internal",
         }
     }
@@ -217,20 +213,57 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Why a worker stopped accepting for a while: the values of the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptPause {
+    /// As many connections were open as there may be.
+    Limit,
+    /// The system had no descriptor or no memory for another.
+    Error,
+}
+
+impl AcceptPause {
+    /// Every reason.
+    pub const ALL: [Self; 2] = [Self::Limit, Self::Error];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// The counters of the proxy as a whole, shared by all data-plane threads. Nothing here is written by a request
 /// that goes well on a connection that is already open.
 #[derive(Debug, Default)]
 pub struct ProxyMetrics {
     /// Client connections open now.
     pub connections_open: AtomicU64,
-    /// Client connections accepted so far.
+    /// Client connections let in so far.
     pub connections_total: AtomicU64,
+    /// Client connections reset at once, since their client had as many as one may have.
+    pub connections_refused: AtomicU64,
     /// Further attempts after a failed one.
     pub retries: AtomicU64,
     refusals: [AtomicU64; Refusal::ALL.len()],
+    accept_pauses: [AtomicU64; AcceptPause::ALL.len()],
 }
 
 impl ProxyMetrics {
+    /// Counts that a worker stopped accepting.
+    pub fn record_accept_pause(&self, reason: AcceptPause) {
+        if let Some(count) = self.accept_pauses.get(reason as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often workers stopped accepting so far, by reason.
+    pub fn accept_pauses(&self) -> impl Iterator<Item = (AcceptPause, u64)> {
+        AcceptPause::ALL.into_iter().zip(self.accept_pauses.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
     /// Counts an answer of our own.
     pub fn record_refusal(&self, refusal: Refusal) {
         if let Some(count) = self.refusals.get(refusal as usize) {

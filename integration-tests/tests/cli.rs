@@ -86,6 +86,28 @@ fn run_ends_at_once_where_a_port_is_taken_and_names_it() {
 }
 
 #[test]
+fn run_raises_the_limit_of_descriptors_and_says_when_they_are_too_few() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 100 && ulimit -Hn 512 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_evenkeel")]);
+    command.args(["run", "--no-docker", "--static=gateway=127.0.0.1:1", "--threads=1", "--max-connections=221"]);
+    command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]).env_clear().stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let log: Vec<_> = lines.take_while(|line| !line.contains("Proxy listening")).collect();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["512", "512"]);
+    for event in [
+        "File descriptor limit raised cause=from 100 to 512",
+        "221 connections may need 514 file descriptors, and there are 512",
+    ] {
+        assert!(log.iter().any(|line| line.contains(event)), "{event:?} is not in {log:#?}");
+    }
+}
+
+#[test]
 fn an_unknown_flag_gets_a_suggestion() {
     let (code, _, err) = run(&["--conect-timeout", "3s"]);
     assert_eq!(code, Some(2));

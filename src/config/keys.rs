@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::key::{Fallback, Key, Kind};
 use super::parse::{self, Parsed};
-use super::settings::LogFormat;
+use super::settings::{LogFormat, MAX_HEADERS};
 use crate::service::{Policy, ServiceName};
 
 fn put<T>(place: &mut T, parsed: Parsed<T>) -> Parsed<()> {
@@ -38,6 +38,7 @@ const ROUTING: &str = "Routing";
 const DOCKER: &str = "Docker";
 const HEALTH: &str = "Health and draining";
 const TIMEOUTS: &str = "Timeouts";
+const LIMITS: &str = "Limits";
 const SHUTDOWN: &str = "Shutdown";
 const LOG: &str = "Logging";
 
@@ -230,6 +231,14 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Text(|d, t| put(&mut d.proxy.response_timeout, parse::positive(t))),
     },
     Key {
+        name: "first-byte-timeout",
+        group: TIMEOUTS,
+        value: "DURATION",
+        fallback: Fallback::Text("10s"),
+        help: "How long a new connection of a client may take to bring its first byte",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.first_byte_timeout, parse::positive(t))),
+    },
+    Key {
         name: "head-timeout",
         group: TIMEOUTS,
         value: "DURATION",
@@ -250,8 +259,64 @@ pub static KEYS: &[Key] = &[
         group: TIMEOUTS,
         value: "DURATION",
         fallback: Fallback::Text("60s"),
-        help: "How long a body or a tunnel may make no progress",
+        help: "How long a body may make no progress in its direction",
         kind: Kind::Text(|d, t| put(&mut d.proxy.idle_timeout, parse::positive(t))),
+    },
+    Key {
+        name: "tunnel-timeout",
+        group: TIMEOUTS,
+        value: "DURATION",
+        fallback: Fallback::Text("1h"),
+        help: "How long a tunnel, such as a WebSocket, may carry nothing in either direction",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.tunnel_timeout, parse::positive(t))),
+    },
+    Key {
+        name: "max-head-bytes",
+        group: LIMITS,
+        value: "SIZE",
+        fallback: Fallback::Text("32KiB"),
+        help: "The longest head of a request or an answer",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.limits.head_bytes, parse::size(t, 1 << 10..=1 << 20, "32KiB"))),
+    },
+    Key {
+        name: "max-headers",
+        group: LIMITS,
+        value: "COUNT",
+        fallback: Fallback::Text("100"),
+        help: "The most field lines of such a head",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.limits.headers, parse::number(t, 1..=MAX_HEADERS, 100))),
+    },
+    Key {
+        name: "max-target-bytes",
+        group: LIMITS,
+        value: "SIZE",
+        fallback: Fallback::Text("8KiB"),
+        help: "The longest request target: path and query",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.limits.target_bytes, parse::size(t, 64..=1 << 20, "8KiB"))),
+    },
+    Key {
+        name: "max-body-bytes",
+        group: LIMITS,
+        value: "SIZE",
+        fallback: Fallback::Text("off"),
+        help: "The longest body of a request; off: any",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.limits.body_bytes, parse::body_bytes(t))),
+    },
+    Key {
+        name: "max-connections",
+        group: LIMITS,
+        value: "COUNT",
+        fallback: Fallback::Text("auto"),
+        help: "Client connections at once, beyond which new ones wait; auto: somewhat less than half of the file descriptors, at most 65536",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.limits.connections, parse::connections(t))),
+    },
+    Key {
+        name: "max-connections-per-client",
+        group: LIMITS,
+        value: "COUNT",
+        fallback: Fallback::Text("off"),
+        help: "Connections at once of one client address, or of one IPv6 /64, beyond which new ones are reset; trusted proxies are not counted; off: any",
+        kind: Kind::Number(|d, t| put(&mut d.proxy.limits.connections_per_client, parse::connections_per_client(t))),
     },
     Key {
         name: "lame-duck",

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -24,6 +24,14 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 const SHORTEST: Duration = Duration::from_millis(1);
 /// More threads than any machine has cores is a typing error.
 const MOST_THREADS: usize = 1024;
+/// More connections than any machine holds are a typing error.
+const MOST_CONNECTIONS: usize = 10_000_000;
+/// A body that takes longer than any connection lasts is a typing error, in bytes.
+const LONGEST_BODY: u64 = 1 << 50;
+/// The units of sizes, the largest first, and how many times they double a byte.
+const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+/// What stands for "no limit".
+const OFF: &str = "off";
 
 /// An IP address with a port to listen on; port 0 is any free one.
 pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
@@ -56,10 +64,7 @@ pub(super) fn positive(text: &str) -> Parsed<Duration> {
 
 /// A duration with a unit, or `none`.
 pub(super) fn optional(text: &str) -> Parsed<Option<Duration>> {
-    if text == "none" {
-        return Ok(None);
-    }
-    duration(text).map(Some).map_err(|complaint| complaint + ", or none")
+    unless(text, "none", || duration(text).map(Some))
 }
 
 /// A whole number of this range.
@@ -68,6 +73,48 @@ pub(super) fn number<T: FromStr + PartialOrd + Display>(text: &str, range: Range
         let (least, most) = (range.start(), range.end());
         format!("{text:?} is not a whole number from {least} to {most}, like {example}")
     })
+}
+
+/// A number of bytes, with a unit or without, in this range.
+pub(super) fn size<T: Copy + TryFrom<u64> + Into<u64>>(
+    text: &str,
+    range: RangeInclusive<T>,
+    example: &str,
+) -> Parsed<T> {
+    let (digits, doubled) =
+        UNITS.iter().find_map(|(unit, by)| Some((text.strip_suffix(unit)?.trim_end(), *by))).unwrap_or((text, 0));
+    let (least, most): (u64, u64) = ((*range.start()).into(), (*range.end()).into());
+    let bytes = digits.parse().ok().and_then(|count: u64| count.checked_mul(1 << doubled));
+    bytes.filter(|bytes| (least..=most).contains(bytes)).and_then(|bytes| T::try_from(bytes).ok()).ok_or_else(|| {
+        let (least, most) = (in_units(least), in_units(most));
+        format!("{text:?} is not a size from {least} to {most}, like {example}")
+    })
+}
+
+/// A size in the largest unit that divides it.
+fn in_units(bytes: u64) -> String {
+    let fitting = UNITS.iter().find(|(_, doubled)| bytes.trailing_zeros() >= *doubled);
+    fitting.map_or_else(|| bytes.to_string(), |(unit, doubled)| format!("{}{unit}", bytes >> doubled))
+}
+
+/// The longest body, or `off`.
+pub(super) fn body_bytes(text: &str) -> Parsed<Option<NonZeroU64>> {
+    unless(text, OFF, || size(text, 1..=LONGEST_BODY, "10MiB").map(NonZeroU64::new))
+}
+
+/// How many client connections there may be, or `auto`.
+pub(super) fn connections(text: &str) -> Parsed<Option<NonZeroUsize>> {
+    unless(text, "auto", || number(text, 1..=MOST_CONNECTIONS, 10_000).map(NonZeroUsize::new))
+}
+
+/// How many connections one client may have, or `off`.
+pub(super) fn connections_per_client(text: &str) -> Parsed<Option<NonZeroUsize>> {
+    unless(text, OFF, || number(text, 1..=MOST_CONNECTIONS, 100).map(NonZeroUsize::new))
+}
+
+/// Nothing if the text is this word, else what `parse` makes of it.
+fn unless<T>(text: &str, word: &str, parse: impl FnOnce() -> Parsed<Option<T>>) -> Parsed<Option<T>> {
+    if text == word { Ok(None) } else { parse().map_err(|complaint| format!("{complaint}, or {word}")) }
 }
 
 /// A number of threads, or `cores`.
@@ -232,6 +279,40 @@ mod tests {
         assert_eq!(optional("none"), Ok(None));
         assert_eq!(optional("0s"), Ok(Some(Duration::ZERO)));
         refused(optional, &[("never", "\"never\" is not a duration, like 5s or 500ms, or none")]);
+    }
+
+    #[test]
+    fn sizes_are_bytes_with_a_unit_or_without() {
+        let head = |text: &str| size::<u32>(text, 1024..=1 << 20, "32KiB");
+        for (text, bytes) in [("1024", 1024), ("4096B", 4096), ("32KiB", 32_768), ("1MiB", 1 << 20), ("2 KiB", 2048)] {
+            assert_eq!(head(text), Ok(bytes), "{text}");
+        }
+        for bad in
+            ["", "0", "1023", "1025KiB", "2MiB", "8KB", "8k", "8kib", "-1", "1.5KiB", "KiB", "0x800", "16777216TiB"]
+        {
+            refused(head, &[(bad, &format!("{bad:?} is not a size from 1KiB to 1MiB, like 32KiB"))]);
+        }
+    }
+
+    #[test]
+    fn a_limit_that_may_be_off_says_so_and_is_not_zero() {
+        assert_eq!(body_bytes("off"), Ok(None));
+        assert_eq!(body_bytes("1GiB"), Ok(NonZeroU64::new(1 << 30)));
+        refused(
+            body_bytes,
+            &[
+                ("0", "\"0\" is not a size from 1B to 1024TiB, like 10MiB, or off"),
+                ("none", "\"none\" is not a size from 1B to 1024TiB, like 10MiB, or off"),
+            ],
+        );
+        assert_eq!((connections("auto"), connections("7")), (Ok(None), Ok(NonZeroUsize::new(7))));
+        assert_eq!((connections_per_client("off"), connections_per_client("7")), (Ok(None), Ok(NonZeroUsize::new(7))));
+        for bad in ["0", "off", "10000001"] {
+            let expected = format!("{bad:?} is not a whole number from 1 to 10000000, like 10000, or auto");
+            refused(connections, &[(bad, &expected)]);
+        }
+        let expected = "\"0\" is not a whole number from 1 to 10000000, like 100, or off";
+        refused(connections_per_client, &[("0", expected)]);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
+
+/// The most field lines that a head can be allowed.
+pub const MAX_HEADERS: u32 = 512;
 
 /// Everything that `evenkeel run` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,16 +44,39 @@ pub struct ProxySettings {
     pub connect_timeout: Duration,
     /// How long a replica may take from the request's end to its answer's head.
     pub response_timeout: Duration,
+    /// How long a new client connection may take to bring its first byte.
+    pub first_byte_timeout: Duration,
     /// How long a client may take to send a request's head.
     pub head_timeout: Duration,
     /// How long a client connection may stay idle between requests.
     pub keep_alive_timeout: Duration,
-    /// How long a body or a tunnel may make no progress.
+    /// How long a body may make no progress in its direction.
     pub idle_timeout: Duration,
+    /// How long a tunnel may make no progress in either direction.
+    pub tunnel_timeout: Duration,
     /// Further attempts after a failed one; replicas that refuse at once do not count, unless it is 0.
     pub retries: u32,
     /// Who may say `X-Forwarded-*` about somebody else.
     pub trusted_proxies: Vec<IpNet>,
+    /// How much is taken.
+    pub limits: LimitSettings,
+}
+
+/// How much of a message, and how many clients, are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// Bytes of a head, of a request or an answer.
+    pub head_bytes: u32,
+    /// Field lines of a head, of a request or an answer.
+    pub headers: u32,
+    /// Bytes of a request target.
+    pub target_bytes: u32,
+    /// Bytes of a request's body; `None`: any number.
+    pub body_bytes: Option<NonZeroU64>,
+    /// Client connections in all; `None`: as many as the file-descriptor limit has room for.
+    pub connections: Option<NonZeroUsize>,
+    /// Connections of one client address, or of one IPv6 network of 64 bits; `None`: any number.
+    pub connections_per_client: Option<NonZeroUsize>,
 }
 
 /// The Docker provider.
@@ -142,11 +168,27 @@ impl Default for ProxySettings {
             policy: Policy::default(),
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(60),
+            first_byte_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             idle_timeout: Duration::from_secs(60),
+            tunnel_timeout: Duration::from_secs(3600),
             retries: 2,
             trusted_proxies: Vec::new(),
+            limits: LimitSettings::default(),
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            head_bytes: 32 * 1024,
+            headers: 100,
+            target_bytes: 8 * 1024,
+            body_bytes: None,
+            connections: None,
+            connections_per_client: None,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The whole room: texts from every source in, settings or errors out.
 
 use std::collections::BTreeSet;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
 use proptest::prelude::*;
 
 use super::keys::{CONFIG, KEYS};
-use super::settings::{LogFormat, Settings};
+use super::settings::{LimitSettings, LogFormat, Settings};
 use super::{Error, Errors, Flags, Resolved, Sources};
 use crate::service::Policy;
 
@@ -129,6 +130,8 @@ fn every_setting_reaches_its_place() {
         --docker-host tcp://[::1]:2375 --project shop --network back --port 81 --health-path /up --health-interval 4s \
         --health-timeout 5s --healthy-threshold 6 --unhealthy-threshold 7 --drain-timeout 8s --resync-interval 9s \
         --connect-timeout 10s --response-timeout 11s --head-timeout 12s --keep-alive-timeout 13s --idle-timeout 14s \
+        --first-byte-timeout 16s --tunnel-timeout 17s --max-head-bytes 18KiB --max-headers 19 --max-target-bytes 20KiB \
+        --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 \
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --lame-duck 15s --shutdown-timeout 0s --log debug \
         --log-format json";
     let Settings { proxy, admin_listen, docker, statics, shutdown, log } =
@@ -139,6 +142,16 @@ fn every_setting_reaches_its_place() {
     assert_eq!((proxy.connect_timeout, proxy.response_timeout), (seconds(10), seconds(11)));
     assert_eq!((proxy.head_timeout, proxy.keep_alive_timeout), (seconds(12), seconds(13)));
     assert_eq!((proxy.idle_timeout, proxy.service.as_str()), (seconds(14), "api"));
+    assert_eq!((proxy.first_byte_timeout, proxy.tunnel_timeout), (seconds(16), seconds(17)));
+    let expected = LimitSettings {
+        head_bytes: 18 << 10,
+        headers: 19,
+        target_bytes: 20 << 10,
+        body_bytes: NonZeroU64::new(21 << 20),
+        connections: NonZeroUsize::new(22),
+        connections_per_client: NonZeroUsize::new(23),
+    };
+    assert_eq!(proxy.limits, expected);
     assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     let docker = docker.unwrap();
     assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
@@ -312,6 +325,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
         "[0-9]{0,30}(ns|ms|s|m|h|days|years)?",
+        "[0-9]{0,30} ?(B|KiB|MiB|GiB|TiB)?",
         "[a-z0-9:/.,=\\[\\]-]{0,30}",
         "[0-9.:/,]{0,20}"
     ]

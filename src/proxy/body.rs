@@ -93,7 +93,7 @@ impl From<RequestBody> for Body {
         match body {
             RequestBody::None => Self::Length(0),
             RequestBody::Length(length) => Self::Length(length),
-            RequestBody::Chunked => Self::Chunked(Box::default()),
+            RequestBody::Chunked { limit } => Self::Chunked(Box::new(Decoder::with_limit(limit))),
         }
     }
 }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_data_before_an_error_is_still_data() {
-        let mut body = Body::from(RequestBody::Chunked);
+        let mut body = Body::from(RequestBody::Chunked { limit: u64::MAX });
         let (data, _, error) = take(&mut body, "5\r\nhello\r\nzz\r\n");
         assert_eq!((data.as_str(), error), ("hello", Some(RejectReason::ChunkSize)));
         assert!(!body.is_done());

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::admission::Admitted;
 use super::buffers::{Buffer, Buffers};
 use super::desk::Reach;
 use super::exchange::{self, After};
@@ -55,7 +55,7 @@ enum Next {
 }
 
 /// Serves the connection until either end closes it.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr, _admitted: Admitted) {
     let mut conversation = pin!(converse(&worker, stream, addr));
     poll_fn(|cx| {
         worker.look_at_clock();
@@ -65,7 +65,6 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
 }
 
 async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
-    let _open = Open::count(worker);
     let _listening = worker.bell.listen().await;
     let mut client = Client {
         addr: ClientAddr::new(addr.ip(), &worker.context.settings.trusted_proxies),
@@ -75,7 +74,7 @@ async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
         buffer: None,
         buffers: Rc::clone(&worker.buffers),
     };
-    let mut idle_limit = worker.context.settings.head_timeout;
+    let mut idle_limit = worker.context.settings.first_byte_timeout;
     let end = loop {
         let after = match client.next(worker, idle_limit).await {
             Next::Request(request) => exchange::serve(worker, &mut client, request).await,
@@ -276,23 +275,5 @@ impl Client {
             // Whether it is done or not, the connection is closed now.
             let _ = timeout(LINGER, throwing_away).await;
         }
-    }
-}
-
-/// Counts an open connection until it is dropped.
-struct Open<'a>(&'a Worker);
-
-impl<'a> Open<'a> {
-    fn count(worker: &'a Worker) -> Self {
-        let metrics = &worker.context.metrics;
-        metrics.connections_total.fetch_add(1, Ordering::Relaxed);
-        metrics.connections_open.fetch_add(1, Ordering::Relaxed);
-        Self(worker)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.context.metrics.connections_open.fetch_sub(1, Ordering::Relaxed);
     }
 }

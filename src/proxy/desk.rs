@@ -44,14 +44,14 @@ impl Reach {
 }
 
 impl Desk {
-    /// An empty desk.
-    pub(super) fn new() -> Self {
+    /// An empty desk, for messages within `limits`.
+    pub(super) fn new(limits: Limits) -> Self {
         let heads = Heads {
             fields: Fields::default(),
             out: Vec::new(),
             date: String::new(),
             date_holds_until: Instant::now(),
-            limits: Limits::default(),
+            limits,
             parses: 0,
         };
         Self { heads, scratch: vec![0; SCRATCH].into() }
@@ -83,7 +83,8 @@ pub(super) struct Heads {
     /// The time of the last [`Heads::look_at_clock`] as an HTTP date.
     pub(super) date: String,
     date_holds_until: Instant,
-    limits: Limits,
+    /// How much of a message is taken.
+    pub(super) limits: Limits,
     parses: u64,
 }
 

@@ -3,16 +3,19 @@
 //! What decides is pure and knows no socket: `http1` (the codec), `route` (where to), `failure`, `retry` and `budget`
 //! (what a failed attempt means), `respond` (the one place that turns a cause into a status).
 //!
-//! What moves bytes: `listener` and `worker` take connections, `connection` is one client's from accept to close,
+//! What moves bytes: `listener` and `worker` take connections as far as `admission` lets them in (`per_client`,
+//! `descriptors`), `connection` is one client's from accept to close,
 //! `exchange` one request from top to bottom, `relay` a request (`upload`) and its answer (`download`) between one client
 //! and one replica, `tunnel` what follows a `101`. One task does all of that for a client; it borrows from its worker
 //! `buffers`, the `desk` and the `pool` of connections to replicas.
 
+mod admission;
 mod bell;
 mod body;
 mod budget;
 mod buffers;
 mod connection;
+mod descriptors;
 mod desk;
 mod download;
 mod exchange;
@@ -20,6 +23,7 @@ mod failure;
 pub mod http1;
 mod listener;
 mod outbox;
+mod per_client;
 mod pool;
 mod relay;
 mod request;
@@ -43,6 +47,8 @@ use crate::config::settings::ProxySettings;
 use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
 
+pub use admission::Admission;
+pub use descriptors::connection_limit;
 pub use listener::Listener;
 pub use worker::Worker;
 
@@ -55,6 +61,8 @@ pub struct Context {
     pub settings: ProxySettings,
     /// What the room counts.
     pub metrics: Arc<ProxyMetrics>,
+    /// Who is let in.
+    pub admission: Arc<Admission>,
     /// Fires when no new connection is to be taken and the open ones are to finish.
     pub stop_accepting: CancellationToken,
     /// Fires when everything is to end at once.

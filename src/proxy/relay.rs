@@ -6,6 +6,8 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::buffers;
 use super::connection::Client;
 use super::download::{Asked, Download};
@@ -46,13 +48,21 @@ struct Turn {
     expired: fn() -> Failure,
 }
 
+/// When each way moved last. Kept only while the request still comes: then one way may flow and the other stand still.
+#[derive(Debug, Default)]
+struct Pace {
+    sent: Option<Instant>,
+    received: Option<Instant>,
+}
+
 impl Relay<'_> {
     /// Sends the request and passes the answer on. An error after the download has a status means that the answer
     /// broke off.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
         poll_fn(|cx| Poll::Ready(self.begin(cx))).await?;
         self.client.timer.progress();
-        poll_fn(|cx| self.poll(cx)).await
+        let mut pace = Pace::default();
+        poll_fn(|cx| self.poll(cx, &mut pace)).await
     }
 
     fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
@@ -67,7 +77,7 @@ impl Relay<'_> {
         self.upload.begin(cx, desk, self.client, &mut self.connection.stream)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll(&mut self, cx: &mut Context<'_>, pace: &mut Pace) -> Poll<Result<(), Failure>> {
         if self.connection.is_cut() {
             return Poll::Ready(Err(self.download.closed("the replica has drained for too long".to_owned())));
         }
@@ -86,11 +96,30 @@ impl Relay<'_> {
         }
         self.watch_client(cx)?;
         if has_sent || has_received {
-            self.client.timer.progress();
+            self.note_progress(pace, has_sent, has_received);
         }
         let Turn { limit, expired } = self.turn();
         ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
+    }
+
+    /// Lets the wait for whoever is next start anew; but while the request still comes, from when the way moved last that
+    /// has stood still for longer.
+    fn note_progress(&mut self, pace: &mut Pace, has_sent: bool, has_received: bool) {
+        let timer = &mut self.client.timer;
+        if self.upload.is_over() {
+            return timer.progress();
+        }
+        let now = self.worker.now();
+        // Who had to wait for a `100 Continue` could not begin before now.
+        let start = timer.waiting_since().filter(|_| !self.request.expects_continue).unwrap_or(now);
+        for (moved, at) in [(has_sent, &mut pace.sent), (has_received, &mut pace.received)] {
+            *at = if moved { Some(now) } else { at.or(Some(start)) };
+        }
+        // A replica may well be silent while it still takes the request.
+        let sent = pace.sent.filter(|_| !self.is_body_unasked());
+        let received = pace.received.filter(|_| self.download.waits_for_client());
+        self.client.timer.wait_from(sent.into_iter().chain(received).min().unwrap_or(now));
     }
 
     /// Whether the client waits for a `100 Continue` that has not come, so that none of its body has.

@@ -54,7 +54,7 @@ impl Request {
             head,
             length,
             target,
-            body: framing::request_body(buffer, &head, fields)?,
+            body: framing::request_body(buffer, &head, fields, &heads.limits)?,
             expects_continue: framing::expects_continue(buffer, &head, fields)?,
             upgrade: upgrade::asked(buffer, &head, fields),
             persists: framing::persists(head.version, fields),

@@ -39,7 +39,7 @@ impl Cause {
                 Refusal::BodyTooLarge => 413,
                 Refusal::MethodRefused => 405,
                 Refusal::ClientTimeout => 408,
-                Refusal::NoSuchService | Refusal::NoReplicaReady | Refusal::ShuttingDown => 503,
+                Refusal::NoSuchService | Refusal::NoReplicaReady => 503,
                 Refusal::ConnectFailed | Refusal::ReplicaReset | Refusal::ReplicaProtocol => 502,
                 Refusal::ConnectTimeout | Refusal::ResponseTimeout => 504,
                 Refusal::Internal => 500,
@@ -86,7 +86,6 @@ impl Cause {
             Refusal::ResponseTimeout => "the replica did not answer in time",
             Refusal::ReplicaReset => "the replica closed the connection before it answered",
             Refusal::ReplicaProtocol => "the replica's answer is not valid HTTP",
-            Refusal::ShuttingDown => "the balancer is shutting down",
             Refusal::Internal => "the balancer failed",
         };
         message.to_owned()
@@ -187,7 +186,6 @@ mod tests {
                 ("response-timeout", 504),
                 ("replica-reset", 502),
                 ("replica-protocol", 502),
-                ("shutting-down", 503),
                 ("internal", 500),
             ]
         );

@@ -30,6 +30,16 @@ impl IdleTimer {
         self.waiting_since = None;
     }
 
+    /// When the present wait began, if there is one.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    /// What is waited for has not happened since then.
+    pub(super) fn wait_from(&mut self, since: Instant) {
+        self.waiting_since = Some(since);
+    }
+
     /// Ready once the present wait has lasted for `limit`. The wait starts with the first call after progress; `now` is
     /// when the task was woken.
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>, now: Instant, limit: Duration) -> Poll<()> {
@@ -81,6 +91,18 @@ mod tests {
         timer.progress();
         advance(LIMIT / 2).await;
         assert_eq!(wait(&mut timer, LIMIT).await, LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_began_earlier_ends_earlier() {
+        let mut timer = IdleTimer::default();
+        assert_eq!(timer.waiting_since(), None);
+        let began = Instant::now();
+        advance(LIMIT / 2).await;
+        assert!(timeout(LIMIT / 4, wait(&mut timer, LIMIT)).await.is_err());
+        assert_eq!(timer.waiting_since(), Some(began + LIMIT / 2));
+        timer.wait_from(began);
+        assert_eq!(wait(&mut timer, LIMIT).await, LIMIT / 4);
     }
 
     #[tokio::test(start_paused = true)]

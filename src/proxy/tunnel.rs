@@ -84,7 +84,7 @@ pub(super) async fn run(
     unsent: Outbox,
 ) {
     let (mut up, mut down) = (Flow::default(), Flow::with(unsent));
-    let limit = worker.context.settings.idle_timeout;
+    let limit = worker.context.settings.tunnel_timeout;
     let early = client.take_buffered();
     client.timer.progress();
     poll_fn(|cx| {

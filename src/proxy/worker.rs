@@ -1,33 +1,41 @@
 //! A worker: one thread with a runtime, a listener, a balancer and a pool of its own.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalRuntime};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
+use super::admission::Admitted;
 use super::bell::Bell;
 use super::budget::Budget;
 use super::buffers::Buffers;
 use super::connection;
 use super::desk::Desk;
+use super::http1::Limits;
 use super::http1::via::Pseudonym;
 use super::listener::Listener;
 use super::pool::Pool;
 use super::{Context, ProxyError};
 use crate::balancer::Balancer;
+use crate::metrics::AcceptPause;
 
 /// How long to wait for descriptors or memory to come free after an accept failed for want of them.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long accepts must have gone well for a failure to be news again.
+const ACCEPT_QUIET: Duration = Duration::from_secs(10);
 
 /// How long, once we stop, a connection without a request may still bring one that was already on its way. That one
 /// is answered, with `Connection: close`.
@@ -110,12 +118,13 @@ impl Worker {
     fn new(context: Arc<Context>) -> Self {
         let balancer = Balancer::new(context.registry.clone(), context.settings.policy, fastrand::u64(..));
         let bell = Rc::<Bell>::default();
+        let limits = Limits::from(&context.settings.limits);
         Self {
             context,
             balancer,
             pool: Rc::new(Pool::new(Rc::clone(&bell))),
             buffers: Rc::default(),
-            desk: RefCell::new(Desk::new()),
+            desk: RefCell::new(Desk::new(limits)),
             budget: RefCell::default(),
             bell,
             pseudonym: *PSEUDONYM,
@@ -152,26 +161,9 @@ impl Worker {
     }
 
     async fn serve(self: Rc<Self>, listener: TcpListener) -> io::Result<()> {
-        let mut is_failing = false;
-        let mut stopped = pin!(self.context.stop_accepting.cancelled());
-        loop {
-            tokio::select! {
-                () = &mut stopped => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, addr)) => {
-                        is_failing = false;
-                        self.take(stream, addr);
-                    }
-                    Err(error) if is_client_gone(&error) => {}
-                    Err(error) => {
-                        if !is_failing {
-                            warn!(%error, "Accept failed; trying again until it works");
-                        }
-                        is_failing = true;
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
+        tokio::select! {
+            () = self.context.stop_accepting.cancelled() => {}
+            never = self.accept(&listener) => match never {},
         }
         self.stage.set(Stage::LastCall);
         self.take_queued(listener.into_std()?)?;
@@ -186,13 +178,45 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes the connections that the kernel has already accepted for us, then closes the listener.
+    /// Takes clients for ever. One for whom there is no room waits here, and who comes after it in the kernel's queue.
+    async fn accept(self: &Rc<Self>, listener: &TcpListener) -> Infallible {
+        let admission = &self.context.admission;
+        let mut last_failure: Option<Instant> = None;
+        loop {
+            match listener.accept().await {
+                Ok((stream, addr)) => match admission.greet(addr.ip()) {
+                    Some(guest) => {
+                        let admitted = admission.admit(guest).await;
+                        self.take(stream, addr, admitted);
+                    }
+                    None => self.refuse(&stream, addr),
+                },
+                Err(error) if is_client_gone(&error) => {}
+                Err(error) => {
+                    self.context.metrics.record_accept_pause(AcceptPause::Error);
+                    if last_failure.replace(Instant::now()).is_none_or(|last| last.elapsed() > ACCEPT_QUIET) {
+                        warn!(%error, "Accept failed; trying again until it works");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Takes the connections that the kernel has already accepted for us, as far as there is room, then closes the
+    /// listener.
     fn take_queued(self: &Rc<Self>, listener: std::net::TcpListener) -> io::Result<()> {
+        let admission = &self.context.admission;
         loop {
             match listener.accept() {
                 Ok((stream, addr)) => {
                     stream.set_nonblocking(true)?;
-                    self.take(TcpStream::from_std(stream)?, addr);
+                    let stream = TcpStream::from_std(stream)?;
+                    match admission.greet(addr.ip()).map(|guest| admission.try_admit(guest)) {
+                        Some(Ok(admitted)) => self.take(stream, addr, admitted),
+                        Some(Err(_)) => return Ok(()),
+                        None => self.refuse(&stream, addr),
+                    }
                 }
                 Err(error) if is_client_gone(&error) => {}
                 // The queue is empty, or cannot be emptied.
@@ -201,8 +225,16 @@ impl Worker {
         }
     }
 
-    fn take(self: &Rc<Self>, stream: TcpStream, addr: SocketAddr) {
-        self.tasks.spawn_local(connection::serve(Rc::clone(self), stream, addr));
+    fn take(self: &Rc<Self>, stream: TcpStream, addr: SocketAddr, admitted: Admitted) {
+        self.tasks.spawn_local(connection::serve(Rc::clone(self), stream, addr, admitted));
+    }
+
+    /// Makes the close of a connection a reset, which leaves nothing behind here.
+    fn refuse(&self, stream: &TcpStream, addr: SocketAddr) {
+        self.context.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
+        debug!(client = %addr, "Connection refused: its client has too many");
+        // Fails only on a socket that is closed already.
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 }
 

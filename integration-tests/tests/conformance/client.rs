@@ -1,5 +1,6 @@
 //! A client that sends any bytes and reads what comes strictly.
 
+use std::io;
 use std::net::SocketAddr;
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -48,7 +49,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(addr).await.expect("the proxy accepts"))
+        Self::try_connect(addr).await.expect("the proxy accepts")
+    }
+
+    /// A connection that may be reset at once.
+    pub(crate) async fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect(addr).await.map(Self::over)
     }
 
     /// One that takes as little as the system lets it while it does not read.

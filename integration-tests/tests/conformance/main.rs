@@ -10,6 +10,7 @@ mod case;
 mod client;
 mod docs;
 mod pieces;
+mod process;
 mod replica;
 mod rows;
 mod run;

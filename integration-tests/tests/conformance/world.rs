@@ -1,5 +1,6 @@
 //! evenkeel between raw clients and recording replicas.
 
+use std::io;
 use std::time::Duration;
 
 use evenkeel::app::App;
@@ -70,6 +71,11 @@ impl World {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.app.proxy_addr()).await
+    }
+
+    /// A client whose connection may be reset at once.
+    pub(crate) async fn try_client(&self) -> io::Result<Client> {
+        Client::try_connect(self.app.proxy_addr()).await
     }
 
     pub(crate) fn narrow_client(&self) -> Client {

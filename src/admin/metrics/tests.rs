@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::admin::tests::{Fixture, fixture};
-use crate::metrics::Refusal;
+use crate::metrics::{AcceptPause, Refusal};
 use crate::replica::{Health, State};
 
 type LabelSet = BTreeMap<String, String>;
@@ -180,7 +180,9 @@ fn discovery_and_proxy_are_counted() {
     let proxy = &fixture.state.proxy;
     proxy.connections_open.store(3, Ordering::Relaxed);
     proxy.connections_total.store(5, Ordering::Relaxed);
+    proxy.connections_refused.store(4, Ordering::Relaxed);
     proxy.retries.store(2, Ordering::Relaxed);
+    proxy.record_accept_pause(AcceptPause::Limit);
     proxy.record_refusal(Refusal::NoReplicaReady);
 
     let after = scraped(&fixture, Format::Classic);
@@ -191,8 +193,10 @@ fn discovery_and_proxy_are_counted() {
     assert_eq!(of_docker("event_to_route_seconds_count"), Some(1.0));
     let synced = of_docker("last_sync_timestamp_seconds").unwrap();
     assert!((unix_seconds(SystemTime::now()) - synced).abs() < 60.0, "{synced}");
-    let own = ["evenkeel_connections_open", "evenkeel_connections_total", "evenkeel_retries_total"];
-    assert_eq!(own.map(|name| after.value(name, &[])), [3.0, 5.0, 2.0].map(Some));
+    let own = ["connections_open", "connections_total", "connections_refused_total", "retries_total"];
+    assert_eq!(own.map(|name| after.value(&format!("evenkeel_{name}"), &[])), [3.0, 5.0, 4.0, 2.0].map(Some));
+    let pauses = ["limit", "error"].map(|reason| after.value("evenkeel_accept_pauses_total", &[("reason", reason)]));
+    assert_eq!(pauses, [1.0, 0.0].map(Some));
     assert_eq!(after.value("evenkeel_refusals_total", &[("reason", "no-replica-ready")]), Some(1.0));
     assert_eq!(after.value("evenkeel_refusals_total", &[("reason", "bad-request")]), Some(0.0));
     assert_eq!(after.value("evenkeel_build_info", &[("version", "1.2.3")]), Some(1.0));

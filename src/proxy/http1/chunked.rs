@@ -48,7 +48,7 @@ enum State {
 }
 
 /// Takes a chunked body apart, in whatever pieces it comes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     state: State,
     /// Digits of the size so far.
@@ -57,10 +57,24 @@ pub struct Decoder {
     extension: u16,
     /// What is left of the chunk.
     left: u64,
+    /// How much data later chunks may have in all.
+    allowed: u64,
     trailers: Vec<u8>,
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::with_limit(u64::MAX)
+    }
+}
+
 impl Decoder {
+    /// One for a body of at most so many bytes of data. A chunk that would be more is an error as soon as its size is
+    /// known.
+    pub fn with_limit(limit: u64) -> Self {
+        Self { state: State::default(), digits: 0, extension: 0, left: 0, allowed: limit, trailers: Vec::new() }
+    }
+
     /// Reads on, up to the end of one run of data. Each call consumes something unless `input` is empty or the body is
     /// over; after an error every call is an error.
     #[inline]
@@ -109,7 +123,10 @@ impl Decoder {
             (State::Size | State::Padding, b' ' | b'\t') => self.skip(State::Padding),
             (State::Size, _) => self.digit(byte),
             (State::Extension, _) if is_text(byte) => self.skip(State::Extension),
-            (State::SizeLf, b'\n') => Ok(if self.left == 0 { State::TrailerStart } else { State::Data }),
+            (State::SizeLf, b'\n') => {
+                self.allowed = self.allowed.checked_sub(self.left).ok_or(RejectReason::BodyTooLong)?;
+                Ok(if self.left == 0 { State::TrailerStart } else { State::Data })
+            }
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::SizeStart),
             (State::TrailerStart, b'\r') => Ok(State::FinalLf),

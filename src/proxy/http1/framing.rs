@@ -3,7 +3,7 @@
 use super::fields::elements;
 use super::line::is_token;
 use super::name::Name;
-use super::{Fields, Method, RejectReason, RequestHead, ResponseHead, Version};
+use super::{Fields, Limits, Method, RejectReason, RequestHead, ResponseHead, Version};
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,10 @@ pub enum RequestBody {
     /// So many bytes, maybe 0.
     Length(u64),
     /// Chunks.
-    Chunked,
+    Chunked {
+        /// How many bytes of data they may have.
+        limit: u64,
+    },
 }
 
 /// How an answer's body is framed.
@@ -40,17 +43,29 @@ pub struct ResponseFraming {
     pub persists: bool,
 }
 
-/// The framing of a request's body; anything doubtful is rejected.
+/// The framing of a request's body; anything doubtful is rejected, and a length over the limit.
 #[inline]
-pub fn request_body(buffer: &[u8], head: &RequestHead, fields: &Fields) -> Result<RequestBody, RejectReason> {
+pub fn request_body(
+    buffer: &[u8],
+    head: &RequestHead,
+    fields: &Fields,
+    limits: &Limits,
+) -> Result<RequestBody, RejectReason> {
     match (fields.has(Name::TransferEncoding), fields.has(Name::ContentLength)) {
         (false, false) => Ok(RequestBody::None),
         (true, true) => Err(RejectReason::TwoFramings),
-        (true, false) => chunked_only(buffer, head.version, fields).map(|()| RequestBody::Chunked),
+        (true, false) => {
+            chunked_only(buffer, head.version, fields)?;
+            Ok(RequestBody::Chunked { limit: limits.body })
+        }
         (false, true) => {
             let mut lines = fields.all(buffer, Name::ContentLength);
             let length = lines.next().and_then(number).ok_or(RejectReason::ContentLength)?;
-            if lines.next().is_some() { Err(RejectReason::ContentLength) } else { Ok(RequestBody::Length(length)) }
+            match lines.next() {
+                Some(_) => Err(RejectReason::ContentLength),
+                None if length > limits.body => Err(RejectReason::BodyTooLong),
+                None => Ok(RequestBody::Length(length)),
+            }
         }
     }
 }

@@ -1,11 +1,14 @@
 //! From bytes to a head, however the bytes arrive: a head that comes byte by byte ends as one that comes at once.
 
+use std::num::NonZeroU64;
+
 use memchr::memchr_iter;
 
 use super::line::StartLine;
 use super::{Fields, RejectReason, RequestHead, ResponseHead};
+use crate::config::settings::{LimitSettings, MAX_HEADERS};
 
-/// How much of a head is taken.
+/// How much of a message is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of the whole head, blank lines before it included.
@@ -14,14 +17,24 @@ pub struct Limits {
     pub target: u32,
     /// Field lines; no more than [`MAX_FIELDS`] whatever is set.
     pub fields: u32,
+    /// Bytes of a request's body.
+    pub body: u64,
 }
 
 /// The most field lines that can be allowed.
-pub const MAX_FIELDS: u32 = 512;
+pub const MAX_FIELDS: u32 = MAX_HEADERS;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head: 32 * 1024, target: 8 * 1024, fields: 100 }
+        Self::from(&LimitSettings::default())
+    }
+}
+
+impl From<&LimitSettings> for Limits {
+    fn from(settings: &LimitSettings) -> Self {
+        let LimitSettings { head_bytes, headers, target_bytes, body_bytes, .. } = settings;
+        let body = body_bytes.map_or(u64::MAX, NonZeroU64::get);
+        Self { head: *head_bytes, target: *target_bytes, fields: *headers, body }
     }
 }
 

@@ -74,7 +74,7 @@ pub fn write_request(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, field
     match onward.body {
         RequestBody::None => {}
         RequestBody::Length(length) => push_number(out, b"Content-Length: ", length),
-        RequestBody::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        RequestBody::Chunked { .. } => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     if let Some(protocols) = onward.upgrade {
         push(out, &[b"Connection: upgrade\r\nUpgrade: ", protocols.as_bytes(), b"\r\n"]);

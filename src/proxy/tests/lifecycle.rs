@@ -51,7 +51,6 @@ fn a_connection_that_brings_no_whole_head_in_time_is_told_and_closed() {
     let replica = FakeReplica::answering(OK);
     let proxy = Proxy::with(&[replica.addr], |s| s.head_timeout = SHORT);
     let start = Instant::now();
-    assert!(proxy.connect().is_closed());
     let mut slow = proxy.connect();
     slow.send("GET / HT");
     assert_eq!(slow.read_message().unwrap().status(), 408);
@@ -65,6 +64,18 @@ fn a_connection_that_brings_no_whole_head_in_time_is_told_and_closed() {
     assert_eq!(second.read_message().unwrap().error(), "client-timeout");
     assert!(second.is_closed());
     assert!(start.elapsed() >= SHORT * 3);
+}
+
+#[test]
+fn a_connection_that_brings_nothing_is_closed_by_a_timeout_of_its_own() {
+    let replica = FakeReplica::answering(OK);
+    let proxy = Proxy::with(&[replica.addr], |s| s.first_byte_timeout = SHORT);
+    let (mut silent, mut spoken, start) = (proxy.connect(), proxy.connect(), Instant::now());
+    spoken.send("G");
+    assert!(silent.is_closed());
+    assert!(start.elapsed() > SHORT / 2 && start.elapsed() < DEADLINE / 2);
+    assert_eq!(spoken.ask(&GET[1..]).status(), 200);
+    assert_eq!(spoken.ask(GET).status(), 200, "between requests another limit counts");
 }
 
 #[test]
@@ -115,7 +126,9 @@ fn neither_of_them_ends_a_request_that_takes_long() {
         wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
         served.talk.send(OK);
     });
-    let proxy = Proxy::with(&[replica.addr], |s| (s.keep_alive_timeout, s.head_timeout) = (SHORT, SHORT));
+    let proxy = Proxy::with(&[replica.addr], |s| {
+        (s.keep_alive_timeout, s.head_timeout, s.first_byte_timeout) = (SHORT, SHORT, SHORT);
+    });
     let mut client = proxy.connect();
     client.send(GET);
     eventually("it is under way", || replica.count() == 1);

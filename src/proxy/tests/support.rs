@@ -10,8 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::change::{Change, Provider, Sighting};
-use crate::config::settings::ProxySettings;
-use crate::proxy::{Context, Listener, Worker};
+use crate::config::settings::{LimitSettings, ProxySettings};
+use crate::metrics::ProxyMetrics;
+use crate::proxy::{Admission, Context, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
 use crate::service::Policy;
@@ -35,7 +36,7 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         Self { stream, unread: Vec::new() }
@@ -253,11 +254,14 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
         policy: Policy::RoundRobin,
         connect_timeout: DEADLINE,
         response_timeout: DEADLINE,
+        first_byte_timeout: DEADLINE,
         head_timeout: DEADLINE,
         keep_alive_timeout: DEADLINE,
         idle_timeout: DEADLINE,
+        tunnel_timeout: DEADLINE,
         retries: 2,
         trusted_proxies: Vec::new(),
+        limits: LimitSettings { connections: NonZeroUsize::new(10_000), ..LimitSettings::default() },
     }
 }
 
@@ -295,10 +299,14 @@ impl Proxy {
         let mut settings = settings();
         change(&mut settings);
         let (registry, writer) = Registry::new();
+        let metrics = Arc::<ProxyMetrics>::default();
+        let limit = settings.limits.connections.unwrap();
+        let admission = Admission::new(limit, &settings, Arc::clone(&metrics));
         let context = Arc::new(Context {
             registry: registry.clone(),
             settings,
-            metrics: Arc::default(),
+            metrics,
+            admission: Arc::new(admission),
             stop_accepting: Default::default(),
             abort: Default::default(),
         });

@@ -1,6 +1,6 @@
 //! Tunnels.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::support::*;
 
@@ -68,11 +68,13 @@ fn an_upgrade_to_something_else_is_502() {
 #[test]
 fn a_silent_tunnel_is_closed() {
     let replica = chatting();
-    let proxy = Proxy::with(&[replica.addr], |s| s.idle_timeout = Duration::from_millis(100));
+    let proxy = Proxy::with(&[replica.addr], |s| s.tunnel_timeout = Duration::from_millis(100));
     let mut client = proxy.connect();
     client.send(ASK);
     client.read_until("hello\n").unwrap();
+    let since = Instant::now();
     assert!(client.is_closed());
+    assert!(since.elapsed() < DEADLINE / 2);
     eventually("the lease is released", || proxy.in_flight() == 0);
 }
 
@@ -82,6 +84,7 @@ fn a_tunnel_outlives_the_timeouts_of_requests_and_the_stop_but_not_the_abort() {
     let short = Duration::from_millis(50);
     let proxy = Proxy::with(&[replica.addr], |s| {
         (s.keep_alive_timeout, s.head_timeout, s.response_timeout) = (short, short, short);
+        (s.first_byte_timeout, s.idle_timeout) = (short, short);
     });
     let mut client = proxy.connect();
     client.send(ASK);

@@ -7,6 +7,7 @@ pub(crate) mod forwarding;
 pub(crate) mod framing;
 pub(crate) mod host;
 pub(crate) mod interim;
+pub(crate) mod limits;
 pub(crate) mod pace;
 pub(crate) mod request_line;
 pub(crate) mod trailers;
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Row>)> {
         ("trailers", trailers::rows()),
         ("answers", answers::rows()),
         ("pace", pace::rows()),
+        ("limits", limits::rows()),
     ]
 }
 
@@ -69,5 +71,5 @@ macro_rules! tables {
 
 mod rows {
     use super::verify_table;
-    tables! { framing chunked fields request_line host forwarding interim upgrade trailers answers pace }
+    tables! { framing chunked fields request_line host forwarding interim upgrade trailers answers pace limits }
 }

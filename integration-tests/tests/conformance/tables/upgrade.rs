@@ -136,7 +136,7 @@ async fn tunnel_is_cut() -> Result<(), String> {
 
 async fn tunnel_idle() -> Result<(), String> {
     const IDLE: Duration = Duration::from_millis(300);
-    let (world, mut client, mut side) = open(&[("EVENKEEL_IDLE_TIMEOUT", "300ms")], "", "").await?;
+    let (world, mut client, mut side) = open(&[("EVENKEEL_TUNNEL_TIMEOUT", "300ms")], "", "").await?;
     // A tunnel on which one end says something now and then is not idle.
     for _ in 0..4 {
         let lull = timeout(IDLE / 2, client.answers.raw(1)).await;

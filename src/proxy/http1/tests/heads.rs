@@ -5,7 +5,7 @@ use crate::proxy::http1::head::MAX_FIELDS;
 use crate::proxy::http1::name::Name;
 use crate::proxy::http1::*;
 
-const SMALL: Limits = Limits { head: 100, target: 20, fields: 3 };
+const SMALL: Limits = Limits { head: 100, target: 20, fields: 3, body: u64::MAX };
 
 /// The outcome with those limits, the same at once and byte by byte.
 fn outcome(bytes: &[u8], limits: &Limits) -> Parsed<RequestHead> {
@@ -44,7 +44,7 @@ fn each_limit_holds_to_the_byte() {
     ] {
         assert_eq!(rejected(sent.as_bytes(), &SMALL), expected, "{sent:?}");
     }
-    let no_limit = Limits { head: u32::MAX, target: u32::MAX, fields: u32::MAX };
+    let no_limit = Limits { head: u32::MAX, target: u32::MAX, fields: u32::MAX, body: u64::MAX };
     assert_eq!(rejected(fields(MAX_FIELDS as usize).as_bytes(), &no_limit), None);
     let too_many = fields(MAX_FIELDS as usize + 1);
     assert_eq!(rejected(too_many.as_bytes(), &no_limit), Some(RejectReason::TooManyFields));

@@ -54,7 +54,7 @@ fn pass_on(
     let client = ClientAddr::new(client.parse::<IpAddr>().unwrap(), &trusted);
     let pseudonym = Pseudonym::new(OUR_ID);
     let target = target::read(bytes, head, fields)?;
-    let body = framing::request_body(bytes, head, fields)?;
+    let body = framing::request_body(bytes, head, fields, &Limits::default())?;
     let expects_continue = framing::expects_continue(bytes, head, fields)?;
     if pseudonym.is_in(bytes, fields) {
         return Err(RejectReason::Loop);

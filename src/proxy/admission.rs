@@ -1,0 +1,235 @@
+//! Who is let in: no more connections than the limit in all, and none more of a client that has as many as one may have.
+//!
+//! Over the limit in all, a connection waits in the hands of its worker, which accepts no other meanwhile: the rest wait
+//! in the kernel's queue, and nothing spins. A place that comes free wakes the worker that has waited longest, whichever
+//! thread it is on.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::per_client::{PerClient, Place};
+use crate::config::settings::ProxySettings;
+use crate::metrics::{AcceptPause, ProxyMetrics};
+
+/// The places for client connections, shared by all workers. Nothing here is touched by a request.
+#[derive(Debug)]
+pub struct Admission {
+    limit: usize,
+    open: AtomicUsize,
+    /// Workers that hold a connection which waits.
+    waiting: AtomicUsize,
+    /// Whether the limit was reached and not left again, as far as the log knows.
+    is_reached: AtomicBool,
+    has_left: Notify,
+    per_client: Option<Arc<PerClient>>,
+    metrics: Arc<ProxyMetrics>,
+}
+
+/// A connection that its client may have. It is not let in yet.
+#[derive(Debug)]
+pub(super) struct Guest {
+    _place: Option<Box<Place>>,
+}
+
+/// A connection that was let in, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    admission: Arc<Admission>,
+    _guest: Guest,
+}
+
+impl Admission {
+    /// Room for `limit` connections in all, and for as many of one client as the settings say.
+    pub fn new(limit: NonZeroUsize, settings: &ProxySettings, metrics: Arc<ProxyMetrics>) -> Self {
+        let per_client = settings
+            .limits
+            .connections_per_client
+            .map(|limit| Arc::new(PerClient::new(limit, settings.trusted_proxies.clone())));
+        Self {
+            limit: limit.get(),
+            open: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            is_reached: AtomicBool::new(false),
+            has_left: Notify::new(),
+            per_client,
+            metrics,
+        }
+    }
+
+    /// Counts a connection for its client; `None` if that one has as many as it may have.
+    pub(super) fn greet(&self, client: IpAddr) -> Option<Guest> {
+        match &self.per_client {
+            None => Some(Guest { _place: None }),
+            Some(per_client) => per_client.take(client).map(|place| Guest { _place: place.map(Box::new) }),
+        }
+    }
+
+    /// Lets a connection in if there is room now.
+    pub(super) fn try_admit(self: &Arc<Self>, guest: Guest) -> Result<Admitted, Guest> {
+        let take = |open| (open < self.limit).then_some(open + 1);
+        if self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
+            return Err(guest);
+        }
+        self.metrics.connections_total.fetch_add(1, Ordering::Relaxed);
+        self.metrics.connections_open.fetch_add(1, Ordering::Relaxed);
+        Ok(Admitted { admission: Arc::clone(self), _guest: guest })
+    }
+
+    /// Lets a connection in as soon as there is room.
+    pub(super) async fn admit(self: &Arc<Self>, guest: Guest) -> Admitted {
+        let mut guest = match self.try_admit(guest) {
+            Ok(admitted) => return admitted,
+            Err(guest) => guest,
+        };
+        let _waiting = Waiting::count(&self.waiting);
+        self.metrics.record_accept_pause(AcceptPause::Limit);
+        if !self.is_reached.swap(true, Ordering::SeqCst) {
+            warn!(cause = self.limit, "Connection limit reached: new clients wait until others leave");
+        }
+        loop {
+            let mut has_left = pin!(self.has_left.notified());
+            // Before the look, so that no place that comes free after it goes unheard.
+            has_left.as_mut().enable();
+            guest = match self.try_admit(guest) {
+                Ok(admitted) => return admitted,
+                Err(guest) => guest,
+            };
+            has_left.await;
+        }
+    }
+
+    fn leave(&self) {
+        let left = self.open.fetch_sub(1, Ordering::SeqCst).saturating_sub(1);
+        self.metrics.connections_open.fetch_sub(1, Ordering::Relaxed);
+        self.has_left.notify_one();
+        // Well below it, or each client that comes and goes would be told twice.
+        let is_well_below = left <= self.limit - (self.limit / 10).max(1);
+        if is_well_below && self.waiting.load(Ordering::SeqCst) == 0 && self.is_reached.swap(false, Ordering::SeqCst) {
+            info!(cause = self.limit, "Connection limit left behind: new clients do not wait any more");
+        }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.admission.leave();
+    }
+}
+
+/// Counts a worker that waits, however its wait ends.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn count(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use crate::config::settings::LimitSettings;
+    use crate::proxy::tests::support::DEADLINE;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn admission(limit: usize, per_client: Option<usize>) -> Arc<Admission> {
+        let limits = LimitSettings {
+            connections_per_client: per_client.and_then(NonZeroUsize::new),
+            ..LimitSettings::default()
+        };
+        let settings = ProxySettings { limits, ..ProxySettings::default() };
+        Arc::new(Admission::new(NonZeroUsize::new(limit).unwrap(), &settings, Arc::default()))
+    }
+
+    fn enter(admission: &Arc<Admission>) -> Option<Admitted> {
+        admission.try_admit(admission.greet(CLIENT).unwrap()).ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_room_waits_until_somebody_leaves() {
+        let admission = admission(2, None);
+        let (first, _second) = (enter(&admission).unwrap(), enter(&admission).unwrap());
+        assert!(enter(&admission).is_none());
+        let mut third = pin!(admission.admit(admission.greet(CLIENT).unwrap()));
+        assert!(tokio::time::timeout(DEADLINE, &mut third).await.is_err());
+        drop(first);
+        let _third = tokio::time::timeout(DEADLINE, &mut third).await.unwrap();
+        assert!(enter(&admission).is_none());
+        let counted = [&admission.metrics.connections_open, &admission.metrics.connections_total];
+        assert_eq!(counted.map(|count| count.load(Ordering::Relaxed)), [2, 3]);
+        let pauses: Vec<_> = admission.metrics.accept_pauses().map(|(_, count)| count).collect();
+        assert_eq!(pauses, [1, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_takes_no_place_and_no_call() {
+        let admission = admission(1, Some(2));
+        let only = enter(&admission).unwrap();
+        let given_up = admission.admit(admission.greet(CLIENT).unwrap());
+        assert!(tokio::time::timeout(Duration::from_secs(1), given_up).await.is_err());
+        assert_eq!(admission.waiting.load(Ordering::SeqCst), 0);
+        let mut patient = pin!(admission.admit(admission.greet(CLIENT).unwrap()));
+        assert!(tokio::time::timeout(DEADLINE, &mut patient).await.is_err());
+        drop(only);
+        tokio::time::timeout(DEADLINE, &mut patient).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_is_only_told_well_below_the_limit() {
+        let admission = admission(20, None);
+        let mut inside: Vec<_> = (0..20).map(|_| enter(&admission).unwrap()).collect();
+        let waits = admission.admit(admission.greet(CLIENT).unwrap());
+        assert!(tokio::time::timeout(DEADLINE, waits).await.is_err());
+        let is_reached = || admission.is_reached.load(Ordering::SeqCst);
+        inside.truncate(19);
+        assert!(is_reached());
+        inside.truncate(18);
+        assert!(!is_reached());
+    }
+
+    /// Many threads come and go at a limit of one: who is not woken by another thread waits for ever.
+    #[test]
+    fn who_leaves_wakes_who_waits_on_another_thread() {
+        const THREADS: usize = 4;
+        let admission = admission(1, None);
+        let (done, is_done) = mpsc::channel();
+        for _ in 0..THREADS {
+            let (admission, done) = (Arc::clone(&admission), done.clone());
+            thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    for _ in 0..200 {
+                        let admitted = admission.admit(admission.greet(CLIENT).unwrap()).await;
+                        assert_eq!(admission.open.load(Ordering::SeqCst), 1);
+                        // Lets the others run into the limit.
+                        thread::yield_now();
+                        drop(admitted);
+                    }
+                });
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..THREADS {
+            is_done.recv_timeout(DEADLINE).expect("every thread gets its turns");
+        }
+    }
+}
