@@ -1,7 +1,6 @@
 //! What a request costs evenkeel, and what it costs HAProxy, nginx and a relay that reads no HTTP: `just bench` and
 //! `just instructions`; the method is in docs/performance.md.
 //!
-//! - [`sandbox`]: namespaces of their own for the network and for every process that is started.
 //! - [`compare`]: the rounds of the [`workload`]s over the [`contender`]s, what they come to, and the [`report`].
 //! - [`idle`], [`syscalls`], [`instructions`]: memory, system calls and instructions.
 //! - [`wire`]: the replicas, the clients and the relay.
@@ -13,26 +12,20 @@ mod contender;
 mod idle;
 mod instructions;
 mod load;
-mod process;
-mod procfs;
 mod report;
-mod sandbox;
 mod summary;
 mod syscalls;
 mod wire;
 mod workload;
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use integration_tests::{Result, process, procfs, sandbox};
 
 use wire::paced::Plan;
-
-/// Nothing here can be repaired by its caller: a failure is told and ends the program.
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Parser)]
 struct Arguments {

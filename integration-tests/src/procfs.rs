@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Result;
 
 /// A process and all that descend from it: nginx works in a child.
-pub(crate) fn family(pid: u32) -> Vec<u32> {
+pub fn family(pid: u32) -> Vec<u32> {
     let mut pids = vec![pid];
     let mut next = 0;
     while let Some(pid) = pids.get(next) {
@@ -19,15 +19,15 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
 
 /// What the scheduler did for all threads of a process and of its descendants.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Scheduled {
+pub struct Scheduled {
     /// Time on a core, in user and kernel mode.
-    pub(crate) ran: Duration,
+    pub ran: Duration,
     /// Time ready to run while something else had the core.
-    pub(crate) waited: Duration,
+    pub waited: Duration,
 }
 
 /// Since the process began.
-pub(crate) fn scheduled(pid: u32) -> Result<Scheduled> {
+pub fn scheduled(pid: u32) -> Result<Scheduled> {
     let mut sum = Scheduled::default();
     for pid in family(pid) {
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -48,12 +48,12 @@ fn parse_schedstat(text: &str) -> Result<Scheduled> {
 }
 
 /// The memory that a process and its descendants occupy, in KiB; what they share is counted for each.
-pub(crate) fn resident(pid: u32) -> Result<u64> {
+pub fn resident(pid: u32) -> Result<u64> {
     family(pid).into_iter().map(|pid| status_number(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS")).sum()
 }
 
 /// Whether something traces every thread of these processes.
-pub(crate) fn is_traced(pids: &[u32]) -> Result<bool> {
+pub fn is_traced(pids: &[u32]) -> Result<bool> {
     for pid in pids {
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             if status_number(&fs::read_to_string(thread?.path().join("status"))?, "TracerPid")? == 0 {
