@@ -16,12 +16,15 @@ use crate::{Site, evenkeel};
 
 /// The compression cases send 1,000 messages each, 216 times. They compress differently, but what is between client
 /// and server sees only other bytes: of each kind the shortest one is run, and one with large messages.
-const COMPRESSION: &[&str] = &["12.*.1", "13.*.1", "12.1.10"];
+const COMPRESSION: &[&str] = &[
+    "12.1.1", "12.2.1", "12.3.1", "12.4.1", "12.5.1", "13.1.1", "13.2.1", "13.3.1", "13.4.1", "13.5.1", "13.6.1",
+    "13.7.1", "12.1.10",
+];
 /// Everything else: framing, pings, reserved bits, opcodes, fragments, UTF-8, closing, and messages up to 16 MiB.
 const USUAL: &[&str] = &["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"];
 
 /// For one run of the usual cases; the rest takes up to ten minutes.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(240);
 const LONG_PATIENCE: Duration = Duration::from_secs(1200);
 
 /// Which cases.
@@ -96,9 +99,17 @@ fn judge(site: &Site, options: &Options, name: &str, addr: SocketAddr) -> Result
 }
 
 /// The verdicts are under the name of the server, as far as there was an answer that named it.
+///
+/// Autobahn says NON-STRICT where a server conforms but closes because of a wrong frame before it has answered the
+/// right ones in front of it. Whether it does depends on whether they reach it in one piece, so it differs from run to
+/// run, also directly; it counts as OK here.
 fn read(index: &Path) -> Result<Verdicts> {
     let by_agent: BTreeMap<String, Verdicts> = serde_json::from_slice(&fs::read(index)?)?;
-    Ok(by_agent.into_values().flatten().collect())
+    let mut verdicts: Verdicts = by_agent.into_values().flatten().collect();
+    for verdict in verdicts.values_mut().filter(|verdict| verdict.behavior == "NON-STRICT") {
+        verdict.behavior = "OK".to_owned();
+    }
+    Ok(verdicts)
 }
 
 fn differences(direct: &Verdicts, through: &Verdicts) -> Vec<String> {
@@ -159,8 +170,10 @@ mod tests {
     fn verdicts_are_read_whatever_the_server_is_called() {
         let scratch = tempfile::tempdir().unwrap();
         let index = scratch.path().join("index.json");
-        let case = r#"{"behavior": "OK", "behaviorClose": "OK", "remoteCloseCode": null, "duration": 3}"#;
-        fs::write(&index, format!(r#"{{"a": {{"1.1": {case}}}, "": {{"1.2": {case}}}}}"#)).unwrap();
-        assert_eq!(read(&index).unwrap(), verdicts(&[("1.1", "OK", None), ("1.2", "OK", None)]));
+        let case =
+            |behavior| format!(r#"{{"behavior": "{behavior}", "behaviorClose": "OK", "remoteCloseCode": 1002}}"#);
+        let (late, wrong) = (case("NON-STRICT"), case("FAILED"));
+        fs::write(&index, format!(r#"{{"a": {{"1.1": {late}}}, "": {{"1.2": {wrong}}}}}"#)).unwrap();
+        assert_eq!(read(&index).unwrap(), verdicts(&[("1.1", "OK", Some(1002)), ("1.2", "FAILED", Some(1002))]));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::ProxyError;
 
@@ -37,8 +38,14 @@ impl Listener {
         self.addr
     }
 
-    pub(super) fn into_std(self) -> TcpListener {
-        self.socket
+    /// The socket. A client that takes nothing for `patience` is cut off by the kernel, which its connections inherit:
+    /// an answer may be in the kernel's buffer as a whole, and then nobody else would wait for its being read, not even
+    /// when the connection is closed.
+    pub(super) fn into_std(self, patience: Duration) -> io::Result<TcpListener> {
+        // The kernel counts milliseconds, and no more than this.
+        let patience = patience.min(Duration::from_millis(i32::MAX.unsigned_abs().into()));
+        SockRef::from(&self.socket).set_tcp_user_timeout(Some(patience))?;
+        Ok(self.socket)
     }
 }
 

