@@ -1,6 +1,7 @@
 //! What a request costs evenkeel, and what it costs HAProxy, nginx and a relay that reads no HTTP: `just bench` and
 //! `just instructions`; the method is in docs/performance.md.
 //!
+//! - [`sandbox`]: namespaces of their own for the network and for every process that is started.
 //! - [`compare`]: the rounds of the [`workload`]s over the [`contender`]s, what they come to, and the [`report`].
 //! - [`idle`], [`syscalls`], [`instructions`]: memory, system calls and instructions.
 //! - [`wire`]: the replicas, the clients and the relay.
