@@ -38,14 +38,17 @@ impl Listener {
         self.addr
     }
 
-    /// The socket. A client that takes nothing for `patience` is cut off by the kernel, which its connections inherit:
-    /// an answer may be in the kernel's buffer as a whole, and then nobody else would wait for its being read, not even
-    /// when the connection is closed.
-    pub(super) fn into_std(self, patience: Duration) -> io::Result<TcpListener> {
+    /// Lets the kernel cut off a client that takes nothing for `patience`; the connections inherit it. An answer may be
+    /// in the kernel's buffer as a whole, and then nobody else would wait for its being read, not even when the
+    /// connection is closed.
+    pub(super) fn limit_unread(&self, patience: Duration) -> io::Result<()> {
         // The kernel counts milliseconds, and no more than this.
-        let patience = patience.min(Duration::from_millis(i32::MAX.unsigned_abs().into()));
-        SockRef::from(&self.socket).set_tcp_user_timeout(Some(patience))?;
-        Ok(self.socket)
+        let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
+        SockRef::from(&self.socket).set_tcp_user_timeout(Some(patience.min(most)))
+    }
+
+    pub(super) fn into_std(self) -> TcpListener {
+        self.socket
     }
 }
 

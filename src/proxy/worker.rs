@@ -82,7 +82,8 @@ impl Worker {
 
     fn run(runtime: &Runtime, listener: Listener, context: Arc<Context>) -> io::Result<()> {
         LocalSet::new().block_on(runtime, async move {
-            let listener = TcpListener::from_std(listener.into_std(context.settings.idle_timeout)?)?;
+            listener.limit_unread(context.settings.idle_timeout)?;
+            let listener = TcpListener::from_std(listener.into_std())?;
             let worker = Rc::new(Self::new(Arc::clone(&context)));
             tokio::task::spawn_local(Rc::clone(&worker.pool).follow(context.registry.clone()));
             tokio::select! {
