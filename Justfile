@@ -62,6 +62,12 @@ instructions path="":
     {{ if path == "" { "cargo build --locked --release --bin evenkeel" } else { "" } }}
     cargo run --locked -p integration-tests --bin bench -- instructions {{ if path == "" { "" } else { "--evenkeel " + path } }}
 
+# Others' programs judge evenkeel; `just judges "scripts upgrade"` some of it, with a PATH another build than that of here
+judges what="" path="":
+    integration-tests/judges/setup
+    {{ if path == "" { "cargo build --locked --release --bin evenkeel" } else { "" } }}
+    cargo run --locked -p integration-tests --bin judges -- {{ what }} {{ if path == "" { "" } else { "--evenkeel " + path } }}
+
 # Licences, duplicates, sources and, where the database can be reached, advisories
 deny:
     cargo deny --workspace --all-features check --hide-inclusion-graph bans licenses sources

@@ -13,26 +13,20 @@ mod contender;
 mod idle;
 mod instructions;
 mod load;
-mod process;
-mod procfs;
 mod report;
-mod sandbox;
 mod summary;
 mod syscalls;
 mod wire;
 mod workload;
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use integration_tests::{Result, process, procfs, sandbox};
 
 use wire::paced::Plan;
-
-/// Nothing here can be repaired by its caller: a failure is told and ends the program.
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Parser)]
 struct Arguments {

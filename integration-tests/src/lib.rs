@@ -3,6 +3,8 @@
 //! - [`fake_engine`]: a Docker engine on a unix socket that can stall, drop, duplicate, reorder and die.
 //! - [`test_replica`]: an HTTP replica on a loopback address of its own.
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
+//! - [`process`], [`procfs`], [`sandbox`]: programs from outside, what the kernel says of them, and namespaces of their
+//!   own for them.
 //! - [`eventually()`]: waits for a condition with a deadline and without sleeps of its own.
 //!
 //! It must not depend on the `evenkeel` crate, whose unit tests use it.
@@ -16,9 +18,15 @@
 pub mod client;
 mod eventually;
 pub mod fake_engine;
+pub mod process;
+pub mod procfs;
 mod query;
+pub mod sandbox;
 pub mod test_replica;
 
 pub use eventually::{eventually, eventually_some};
 pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine};
 pub use test_replica::TestReplica;
+
+/// What the programs of this package return: nothing can be repaired by a caller, a failure is told and ends them.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

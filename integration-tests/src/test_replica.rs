@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `/` and any other | the name |
 //! | `/echo` | the request's body |
+//! | `/length` | how many bytes the request's body had, once it is there |
 //! | `/headers` | the request's head as it came in: the request line, then `name: value` lines |
 //! | `/slow?ms=` | the name, later |
 //! | `/status/404` | that status |

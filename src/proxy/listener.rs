@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::ProxyError;
 
@@ -35,6 +36,15 @@ impl Listener {
     /// The address that it listens on, with the port that it really got.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Lets the kernel cut off a client that takes nothing for `patience`; the connections inherit it. An answer may be
+    /// in the kernel's buffer as a whole, and then nobody else would wait for its being read, not even when the
+    /// connection is closed.
+    pub(super) fn limit_unread(&self, patience: Duration) -> io::Result<()> {
+        // The kernel counts milliseconds, and no more than this.
+        let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
+        SockRef::from(&self.socket).set_tcp_user_timeout(Some(patience.min(most)))
     }
 
     pub(super) fn into_std(self) -> TcpListener {

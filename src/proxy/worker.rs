@@ -105,6 +105,7 @@ impl Worker {
 
     fn run(runtime: &LocalRuntime, listener: Listener, context: Arc<Context>) -> io::Result<()> {
         runtime.block_on(async move {
+            listener.limit_unread(context.settings.idle_timeout)?;
             let listener = TcpListener::from_std(listener.into_std())?;
             let worker = Rc::new(Self::new(Arc::clone(&context)));
             tokio::task::spawn_local(Rc::clone(&worker.pool).follow(context.registry.clone()));

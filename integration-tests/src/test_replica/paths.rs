@@ -50,6 +50,7 @@ async fn counted(shared: &Arc<Shared>, reset: Arc<ResetHandle>, request: Request
     let number = |key, default| query::number(query, key).unwrap_or(default);
     match request.uri().path() {
         "/echo" => echo(request),
+        "/length" => length(request).await,
         "/headers" => text(&head_of(&request)),
         "/slow" => {
             sleep(Duration::from_millis(number("ms", 0))).await;
@@ -73,6 +74,13 @@ fn with_status(status: u16, body: &str) -> Response<Body> {
     let mut response = text(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     response
+}
+
+async fn length(request: Request<Incoming>) -> Response<Body> {
+    match request.into_body().collect().await {
+        Ok(body) => text(&body.to_bytes().len().to_string()),
+        Err(error) => with_status(400, &error.to_string()),
+    }
 }
 
 fn echo(request: Request<Incoming>) -> Response<Body> {

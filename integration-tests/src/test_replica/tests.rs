@@ -28,6 +28,7 @@ async fn answers_by_path() {
     let replica = TestReplica::start("a");
     let mut client = Client::connect(replica.addr()).await.unwrap();
     assert_eq!(client.request("POST", "/echo", &[], b"hello").await.unwrap().text(), "hello");
+    assert_eq!(client.request("POST", "/length", &[], b"hello").await.unwrap().text(), "5");
     assert_eq!(client.get("/status/418").await.unwrap().status, 418);
     assert_eq!(client.get("/stream?chunks=2&ms=1").await.unwrap().text(), "chunk 0\nchunk 1\n");
     let head = client.request("GET", "/headers?x=1", &[("X-Test", "yes")], b"").await.unwrap().text();
@@ -37,7 +38,7 @@ async fn answers_by_path() {
     assert_eq!(client.get("/health").await.unwrap().status, 503);
     replica.set_status(500);
     assert_eq!(client.get("/").await.unwrap().status, 500);
-    assert_eq!((replica.requests(), replica.connections()), (5, 1));
+    assert_eq!((replica.requests(), replica.connections()), (6, 1));
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! What goes through the proxy, what it adds and takes away, and what it answers itself.
 
-use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use integration_tests::TestReplica;
+use integration_tests::{TestReplica, eventually, procfs};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
-use crate::support::{NEVER, Sidecar, docker, spec_of};
+use crate::support::{NEVER, PATIENCE, Sidecar, docker, spec_of};
 
 /// The request's head as a replica saw it, names in lower case.
 async fn seen_head(sidecar: &Sidecar, headers: &[(&str, &str)]) -> Vec<String> {
@@ -215,4 +216,26 @@ async fn a_replica_on_ipv6_is_reached() {
     sidecar.engine.run(spec_of(&replica));
     sidecar.until_ready(&["gateway-1"]).await;
     assert_eq!(sidecar.get("/").await.text(), "gateway-1");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut_off_though_its_answer_was_sent_whole() {
+    let limit = Duration::from_millis(300);
+    let (sidecar, _gateways) = Sidecar::with_replicas(1, |settings| {
+        settings.proxy.idle_timeout = limit;
+        settings.proxy.keep_alive_timeout = limit;
+    })
+    .await;
+    let SocketAddr::V4(proxy) = sidecar.proxy() else { panic!("not IPv4") };
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&proxy.into()).expect("the proxy accepts");
+    let mut client = TcpStream::from(socket);
+    let port = client.local_addr().expect("an address").port();
+    // More than the client's buffer takes, less than the kernel keeps for evenkeel.
+    let request = "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 200000\r\n\r\n";
+    client.write_all(&[request.as_bytes(), &[b'x'; 200_000]].concat()).expect("the request goes out");
+    let is_there = || procfs::accepted(*proxy.ip(), proxy.into()).expect("the kernel's table").contains(&port);
+    assert!(is_there());
+    eventually(PATIENCE, "the connection is gone", async || !is_there()).await;
 }

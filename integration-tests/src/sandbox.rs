@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use crate::Result;
 
 /// Starts this program again with new network, process and mount namespaces, and waits for it.
-pub(crate) fn enter() -> Result<ExitCode> {
+pub fn enter() -> Result<ExitCode> {
     let mut command = Command::new("unshare");
     command.args(["--net", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child"]);
     if !rustix::process::geteuid().is_root() {
@@ -41,7 +41,7 @@ fn kill_on_signal(child: Pid) -> Result<()> {
 }
 
 /// Sets up the namespaces from within; refuses to go on where another interface than `lo` is to be seen.
-pub(crate) fn prepare() -> Result<()> {
+pub fn prepare() -> Result<()> {
     let devices = fs::read_to_string("/proc/net/dev")?;
     let others: Vec<_> =
         devices.lines().skip(2).filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();

@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A running process; dropping it ends it.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     name: String,
     log: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct Process {
 
 /// Where a process may run.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// On the core of the contenders.
     Contender,
     /// On the core of the client and of the replicas.
@@ -33,7 +33,7 @@ pub(crate) enum Place {
 }
 
 /// Prepares `program` to run in its place.
-pub(crate) fn command(place: Place, program: impl AsRef<Path>) -> Command {
+pub fn command(place: Place, program: impl AsRef<Path>) -> Command {
     let core = match place {
         Place::Anywhere => return Command::new(program.as_ref()),
         Place::Contender => "0",
@@ -46,7 +46,7 @@ pub(crate) fn command(place: Place, program: impl AsRef<Path>) -> Command {
 
 impl Process {
     /// Starts `command`; what it prints goes to `NAME.log` in `scratch`.
-    pub(crate) fn start(name: &str, mut command: Command, scratch: &Path) -> Result<Self> {
+    pub fn start(name: &str, mut command: Command, scratch: &Path) -> Result<Self> {
         let log = scratch.join(format!("{name}.log"));
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
@@ -54,12 +54,13 @@ impl Process {
         Ok(Self { child, name: name.to_owned(), log })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its id.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Polls `holds` until it does; an error once the process is gone or `patience` is over.
-    pub(crate) fn until(&mut self, patience: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
+    pub fn until(&mut self, patience: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + patience;
         while !holds() {
             if let Some(status) = self.child.try_wait()? {
@@ -73,13 +74,18 @@ impl Process {
         Ok(())
     }
 
+    /// Whether it is over.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Sends a signal.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(rustix::process::kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// Waits for the end; after `patience` it is killed, which is an error.
-    pub(crate) fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -95,12 +101,12 @@ impl Process {
     }
 
     /// What it has printed so far.
-    pub(crate) fn output(&self) -> Result<String> {
+    pub fn output(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.log)?)
     }
 
     /// An error that shows the end of the log.
-    pub(crate) fn failure(&self, what: &str) -> Box<dyn std::error::Error> {
+    pub fn failure(&self, what: &str) -> Box<dyn std::error::Error> {
         let log = self.output().unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         let end = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n  ");
@@ -110,7 +116,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let is_over = matches!(self.child.try_wait(), Ok(Some(_)));
+        let is_over = self.has_ended().unwrap_or_default();
         if !is_over && self.signal(Signal::TERM).is_ok() {
             let _ = self.wait(GRACE);
         }
