@@ -42,14 +42,19 @@ impl Listener {
     /// in the kernel's buffer as a whole, and then nobody else would wait for its being read, not even when the
     /// connection is closed.
     pub(super) fn limit_unread(&self, patience: Duration) -> io::Result<()> {
-        // The kernel counts milliseconds, and no more than this.
-        let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
-        SockRef::from(&self.socket).set_tcp_user_timeout(Some(patience.min(most)))
+        limit_unread(SockRef::from(&self.socket), patience)
     }
 
     pub(super) fn into_std(self) -> TcpListener {
         self.socket
     }
+}
+
+/// Lets the kernel end a connection whose other side takes nothing for `patience`.
+pub(super) fn limit_unread(socket: SockRef<'_>, patience: Duration) -> io::Result<()> {
+    // The kernel counts milliseconds, and no more than this.
+    let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
+    socket.set_tcp_user_timeout(Some(patience.min(most)))
 }
 
 fn explain(addr: SocketAddr, source: io::Error) -> ProxyError {

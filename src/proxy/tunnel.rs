@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::connection::Client;
 use super::desk::{Desk, Reach};
+use super::listener::limit_unread;
 use super::outbox::{Outbox, poll_read};
 use super::pool::Connection;
 use super::worker::Worker;
@@ -87,6 +89,8 @@ pub(super) async fn run(
     let limit = worker.context.settings.tunnel_timeout;
     let early = client.take_buffered();
     client.timer.progress();
+    // Fails only on a socket that is closed already, which the first read will tell.
+    let _ = limit_unread(SockRef::from(&*client.stream()), limit);
     poll_fn(|cx| {
         let up_sent = up.outbox.send_bytes(cx, &mut connection.stream, &early);
         let down_sent = down.outbox.send_bytes(cx, client.stream(), surplus);

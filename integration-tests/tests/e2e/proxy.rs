@@ -1,7 +1,7 @@
 //! What goes through the proxy, what it adds and takes away, and what it answers itself.
 
-use std::io::{ErrorKind, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use integration_tests::{TestReplica, eventually, procfs};
@@ -218,8 +218,22 @@ async fn a_replica_on_ipv6_is_reached() {
     assert_eq!(sidecar.get("/").await.text(), "gateway-1");
 }
 
+/// A client with little room for what it does not read, and its port.
+fn small_reader(proxy: SocketAddr) -> (TcpStream, u16) {
+    let socket = Socket::new(Domain::for_address(proxy), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&proxy.into()).expect("the proxy accepts");
+    let client = TcpStream::from(socket);
+    client.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    let port = client.local_addr().expect("an address").port();
+    (client, port)
+}
+
+/// More than such a client's buffer takes, less than the kernel keeps for evenkeel.
+const UNREAD: [u8; 200_000] = [b'x'; 200_000];
+
 #[tokio::test]
-async fn a_client_that_reads_nothing_is_cut_off_though_its_answer_was_sent_whole() {
+async fn a_client_that_reads_nothing_is_cut_off_though_its_answer_was_sent_whole_but_not_from_a_tunnel() {
     let limit = Duration::from_millis(300);
     let (sidecar, _gateways) = Sidecar::with_replicas(1, |settings| {
         settings.proxy.idle_timeout = limit;
@@ -227,15 +241,32 @@ async fn a_client_that_reads_nothing_is_cut_off_though_its_answer_was_sent_whole
     })
     .await;
     let SocketAddr::V4(proxy) = sidecar.proxy() else { panic!("not IPv4") };
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small buffer");
-    socket.connect(&proxy.into()).expect("the proxy accepts");
-    let mut client = TcpStream::from(socket);
-    let port = client.local_addr().expect("an address").port();
-    // More than the client's buffer takes, less than the kernel keeps for evenkeel.
-    let request = "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 200000\r\n\r\n";
-    client.write_all(&[request.as_bytes(), &[b'x'; 200_000]].concat()).expect("the request goes out");
-    let is_there = || procfs::accepted(*proxy.ip(), proxy.into()).expect("the kernel's table").contains(&port);
-    assert!(is_there());
-    eventually(PATIENCE, "the connection is gone", async || !is_there()).await;
+    let is_there = |port: u16| procfs::accepted(*proxy.ip(), proxy.into()).expect("the kernel's table").contains(&port);
+
+    let (mut tunnel, tunnel_port) = small_reader(proxy.into());
+    let switch = "GET /upgrade HTTP/1.1\r\nHost: gateway\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    tunnel.write_all(&[switch.as_bytes(), &UNREAD].concat()).expect("all that is to be echoed goes out");
+    let is_echoed = || tunnel.peek(&mut [0; 1024]).is_ok_and(|there| there == 1024);
+    tunnel.set_nonblocking(true).expect("a look does not wait");
+    eventually(PATIENCE, "the echo comes", async || is_echoed()).await;
+    tunnel.set_nonblocking(false).expect("reading does");
+
+    // Once is enough to show it; after the second, the tunnel was long overdue.
+    for _ in 0..2 {
+        let (mut client, port) = small_reader(proxy.into());
+        let request = "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 200000\r\n\r\n";
+        client.write_all(&[request.as_bytes(), &UNREAD].concat()).expect("the request goes out");
+        assert!(is_there(port));
+        eventually(PATIENCE, "the connection is gone", async || !is_there(port)).await;
+    }
+
+    // It has read as little, but may: its limit is the tunnel's.
+    assert!(is_there(tunnel_port));
+    tunnel.shutdown(Shutdown::Write).expect("it is still open");
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut got = Vec::new();
+        tunnel.read_to_end(&mut got).map(|_| got)
+    });
+    let got = reading.await.expect("no panic").expect("all that was echoed, then the end");
+    assert!(got.ends_with(&UNREAD), "{} bytes", got.len());
 }
