@@ -162,6 +162,8 @@ pub(crate) fn evenkeel_arguments(threads: usize) -> Vec<String> {
     let mut arguments: Vec<String> = ["run", "--no-docker", "--admin-listen", "127.0.0.1:9900"].map(Into::into).into();
     arguments.extend(["--policy", "round-robin", "--log", "warn"].map(Into::into));
     arguments.extend([format!("--listen={listen}"), format!("--threads={threads}")]);
+    // Idle clients need one descriptor each, not the two that the default counts with.
+    arguments.push("--max-connections=16000".to_owned());
     arguments.extend(replica_addrs().map(|addr| format!("--static=gateway={addr}")));
     arguments
 }
