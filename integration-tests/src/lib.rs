@@ -3,6 +3,7 @@
 //! - [`fake_engine`]: a Docker engine on a unix socket that can stall, drop, duplicate, reorder and die.
 //! - [`test_replica`]: an HTTP replica on a loopback address of its own.
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
+//! - [`wire`]: a strict reader of HTTP/1.1 messages that shares nothing with the proxy.
 //! - [`eventually()`]: waits for a condition with a deadline and without sleeps of its own.
 //!
 //! It must not depend on the `evenkeel` crate, whose unit tests use it.
@@ -18,6 +19,7 @@ mod eventually;
 pub mod fake_engine;
 mod query;
 pub mod test_replica;
+pub mod wire;
 
 pub use eventually::{eventually, eventually_some};
 pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine};

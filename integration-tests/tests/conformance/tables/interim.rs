@@ -4,8 +4,8 @@ use crate::case::{Case, End, Outcome, SMUGGLED, get, post, want};
 use crate::client::{Client, Ended, Heard};
 use crate::replica::{Recorded, Rest, Script, Then};
 use crate::rows::Row;
-use crate::wire::{self, Response};
 use crate::world::World;
+use integration_tests::wire::{self, Response};
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows: Vec<Row> = cases().into_iter().map(Row::from).collect();
