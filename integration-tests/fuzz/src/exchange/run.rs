@@ -122,6 +122,7 @@ impl<'a> Run<'a> {
             assert!(self.wait(PATIENCE, have_ended), "a client's connection is left open");
         }
         self.check_healthy();
+        self.clients.iter_mut().for_each(Peer::close);
         self.context.stop_accepting.cancel();
         assert!(self.wait(PATIENCE, |run| run.worker.is_finished()), "the worker does not stop");
         assert!(
