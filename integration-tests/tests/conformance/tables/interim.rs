@@ -36,6 +36,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new(89, "expect-unknown", get("Expect: the-unexpected\r\n"))
             .taken([want("GET /case")])
             .may(Outcome::new(&[417], End::Either)),
+        Case::new(89, "expect-unknown-head", get("Expect: the-unexpected\r\n").replacen("GET", "HEAD", 1))
+            .may(Outcome::new(&[417], End::Either)),
         Case::scripted(91, "resp-hints", format!("{hints}{ok}"), Then::Keep)
             .may(passed().interims(&[103]))
             .reused(true),

@@ -9,6 +9,7 @@ pub(crate) mod host;
 pub(crate) mod interim;
 pub(crate) mod pace;
 pub(crate) mod request_line;
+pub(crate) mod smuggling;
 pub(crate) mod trailers;
 pub(crate) mod upgrade;
 
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Row>)> {
         ("trailers", trailers::rows()),
         ("answers", answers::rows()),
         ("pace", pace::rows()),
+        ("smuggling", smuggling::rows()),
     ]
 }
 
@@ -49,6 +51,7 @@ pub(crate) fn cases() -> Vec<Case> {
         upgrade::cases(),
         trailers::cases(),
         answers::cases(),
+        smuggling::cases(),
     ];
     tables.concat()
 }
@@ -69,5 +72,5 @@ macro_rules! tables {
 
 mod rows {
     use super::verify_table;
-    tables! { framing chunked fields request_line host forwarding interim upgrade trailers answers pace }
+    tables! { framing chunked fields request_line host forwarding interim upgrade trailers answers pace smuggling }
 }
