@@ -12,9 +12,7 @@ use integration_tests::wire::{self, Parsed, Request};
 
 use crate::fields::{is_about_the_client, is_never_passed};
 use crate::reading;
-
-/// Up to this length a body is cut at every place.
-const SHORT: usize = 256;
+use crate::splits::CUTS;
 
 /// What the decoder made of a body.
 #[derive(Debug, Default, PartialEq)]
@@ -42,7 +40,7 @@ pub fn check(input: &[u8]) {
     let bytes = decode(input, &mut (0..input.len()), &mut again);
     assert_eq!(same(&bytes), same(&whole), "byte by byte");
     check_written(&again, &bytes);
-    for stop in (1..input.len()).step_by(1 + input.len() / SHORT) {
+    for stop in (1..input.len()).step_by(1 + input.len() / CUTS) {
         again.clear();
         let cut = decode(input, &mut std::iter::once(stop), &mut again);
         assert_eq!(same(&cut), same(&whole), "cut at {stop}");
