@@ -24,7 +24,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const NEVER: Duration = Duration::from_secs(60);
 
 /// How long the replica waits for a connection and a pause for bytes. Nothing that is checked depends on it.
-const LULL: Duration = Duration::from_millis(3);
+const LULL: Duration = Duration::from_millis(10);
 
 /// The time between two looks at the sockets.
 const LOOK: Duration = Duration::from_micros(50);
