@@ -111,5 +111,15 @@ fn check_written(out: &[u8], decoded: &Decoded) {
 }
 
 /// Fields that have no place in trailers.
-const NEVER: [&str; 9] =
-    ["authorization", "cookie", "set-cookie", "content-type", "content-encoding", "expect", "range", "via", "date"];
+const NEVER: [&str; 10] = [
+    "host",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "content-type",
+    "content-encoding",
+    "expect",
+    "range",
+    "via",
+    "date",
+];

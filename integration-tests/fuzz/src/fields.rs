@@ -6,7 +6,7 @@ use integration_tests::wire::Fields;
 use crate::reading::elements;
 
 /// For one connection only, or easily mistaken for something that is.
-const HOP_BY_HOP: [&str; 14] = [
+const HOP_BY_HOP: [&str; 13] = [
     "connection",
     "http2-settings",
     "keep-alive",
@@ -20,7 +20,6 @@ const HOP_BY_HOP: [&str; 14] = [
     "transfer-encoding",
     "upgrade",
     "content-length",
-    "host",
 ];
 
 /// What evenkeel says of the client.

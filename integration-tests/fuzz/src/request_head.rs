@@ -93,7 +93,7 @@ fn check_passed(meant: &reading::Meant, taken: &Taken, is_trusted: bool) {
     let was = passed(&meant.request.fields, |name| match name {
         "expect" => meant.is_http11,
         "max-forwards" => taken.max_forwards.is_none(),
-        "x-real-ip" | "x-forwarded-for" => false,
+        "host" | "x-real-ip" | "x-forwarded-for" => false,
         "x-served-by" => true,
         name if is_about_the_client(name) => is_trusted,
         _ => true,

@@ -10,6 +10,7 @@ use evenkeel::registry::Registry;
 use evenkeel::replica::{Lifecycle, ProbeSpec, Replica, ReplicaSpec};
 use integration_tests::eventually;
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::run::PATIENCE;
@@ -39,6 +40,8 @@ impl Site {
         let replica = Arc::clone(&replicas.list()[0]);
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
+            // What libFuzzer starts does not ignore it, as a program of Rust's does.
+            let _ = signal(SignalKind::pipe()).expect("a handler");
             let probing = tokio::spawn(Prober::new(registry.clone()).run(CancellationToken::new()));
             eventually(PATIENCE, "the replica is healthy", async || replica.is_pickable()).await;
             // It stays healthy, since nobody else says what it is.
