@@ -68,6 +68,10 @@ judges what="" path="":
     {{ if path == "" { "cargo build --locked --release --bin evenkeel" } else { "" } }}
     cargo run --locked -p integration-tests --bin judges -- {{ what }} {{ if path == "" { "" } else { "--evenkeel " + path } }}
 
+# Look for inputs that break what holds of heads, chunks and exchanges; `just fuzz exchange 600`, or all for a minute each
+fuzz target="request_head response_head chunked exchange" seconds="60":
+    integration-tests/fuzz/run {{ seconds }} {{ target }}
+
 # Licences, duplicates, sources and, where the database can be reached, advisories
 deny:
     cargo deny --workspace --all-features check --hide-inclusion-graph bans licenses sources

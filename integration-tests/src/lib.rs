@@ -5,6 +5,7 @@
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
 //! - [`process`], [`procfs`], [`sandbox`]: programs from outside, what the kernel says of them, and namespaces of their
 //!   own for them.
+//! - [`wire`]: a strict reader of HTTP/1.1 messages that shares nothing with the proxy.
 //! - [`eventually()`]: waits for a condition with a deadline and without sleeps of its own.
 //!
 //! It must not depend on the `evenkeel` crate, whose unit tests use it.
@@ -23,6 +24,7 @@ pub mod procfs;
 mod query;
 pub mod sandbox;
 pub mod test_replica;
+pub mod wire;
 
 pub use eventually::{eventually, eventually_some};
 pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine};

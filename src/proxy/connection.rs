@@ -47,7 +47,8 @@ pub(super) struct Client {
 /// What a client does next.
 enum Next {
     Request(Request),
-    Rejected(RejectReason),
+    /// With the head if that much could be read: a `HEAD` is refused without a body, too.
+    Rejected(RejectReason, Option<RequestHead>),
     /// It began a request and did not end it in time.
     Stalled,
     /// It is done, or there is nothing more to wait for.
@@ -78,9 +79,9 @@ async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
     let end = loop {
         let after = match client.next(worker, idle_limit).await {
             Next::Request(request) => exchange::serve(worker, &mut client, request).await,
-            Next::Rejected(reason) => {
+            Next::Rejected(reason, head) => {
                 debug!(client = %addr, cause = reason.as_str(), "Request rejected");
-                client.answer(worker, Cause::Rejected(reason), None, false).await
+                client.answer(worker, Cause::Rejected(reason), head.as_ref(), false).await
             }
             Next::Stalled => client.answer(worker, Cause::Refused(Refusal::ClientTimeout), None, false).await,
             Next::Gone => After::Close,
@@ -182,12 +183,12 @@ impl Client {
                         self.grow(heads.max_head());
                     }
                     Parsed::Incomplete => {}
-                    Parsed::Rejected(reason) => return Poll::Ready(Next::Rejected(reason)),
+                    Parsed::Rejected(reason) => return Poll::Ready(Next::Rejected(reason, None)),
                     Parsed::Complete { head, length } => {
                         let request = Request::read(self.buffered(), head, length, heads, &worker.pseudonym);
                         return Poll::Ready(match request {
                             Ok(request) => Next::Request(request),
-                            Err(reason) => Next::Rejected(reason),
+                            Err(reason) => Next::Rejected(reason, Some(head)),
                         });
                     }
                 }

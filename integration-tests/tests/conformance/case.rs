@@ -1,8 +1,8 @@
 //! One case as data: what a client sends, what the replica answers, and what may come of it.
 
 use crate::replica::{Script, Then};
-use crate::wire::Fields;
 use crate::world::Settings;
+use integration_tests::wire::Fields;
 
 /// What a client whose message is doubtful sends next; a replica must never see it.
 pub(crate) const SMUGGLED: &[u8] = b"GET /smuggled HTTP/1.1\r\nHost: gateway\r\n\r\n";

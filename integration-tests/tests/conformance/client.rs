@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use crate::wire::{self, Framing, Parsed, Response};
 use crate::{PATIENCE, paced};
+use integration_tests::wire::{self, Framing, Parsed, Response};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,6 @@ mod replica;
 mod rows;
 mod run;
 mod tables;
-mod wire;
 mod world;
 
 use std::io;

@@ -8,9 +8,9 @@ use crate::client::Heard;
 use crate::replica::Script;
 use crate::rows::{AT_ONCE, is_pending};
 use crate::run::{Observed, Piecewise, judge, run};
-use crate::wire::{self, Response};
 use crate::world::World;
 use crate::{pause, tables};
+use integration_tests::wire::{self, Response};
 
 /// Longer ones are about amounts, and would take long.
 const LONGEST: usize = 700;

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::wire::{self, Parsed, Request};
 use crate::{PATIENCE, paced, pause};
+use integration_tests::wire::{self, Parsed, Request};
 
 /// What the requests of a case get. Those to `/after` and `/healthy` always get [`Script::Echo`].
 #[derive(Clone, Debug)]

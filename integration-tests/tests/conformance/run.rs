@@ -6,8 +6,8 @@ use crate::PATIENCE;
 use crate::case::{Case, End, Outcome, Want};
 use crate::client::{Answers, Ended, Heard};
 use crate::replica::{Recorded, Rest};
-use crate::wire::{Request, Response};
 use crate::world::{Records, World};
+use integration_tests::wire::{self, Request, Response};
 
 /// What is delivered byte by byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Observed {
         let (rest, ended) = answers.end().await;
         self.ended = Some(ended);
         if !rest.is_empty() {
-            self.fault = Some(format!("after the answer came {:?}", crate::wire::short(&rest)));
+            self.fault = Some(format!("after the answer came {:?}", wire::short(&rest)));
         }
     }
 
@@ -183,7 +183,7 @@ fn differs(case: &Case, outcome: &Outcome, observed: &Observed, records: &Record
 fn check_answer(outcome: &Outcome, observed: &Observed, answer: &Response) -> Result<(), String> {
     outcome.fields.iter().try_for_each(|rule| rule.check(&answer.fields))?;
     if let Some(body) = outcome.body.as_ref().filter(|body| **body != answer.body) {
-        return Err(format!("the body is {:?}, not {:?}", crate::wire::short(&answer.body), crate::wire::short(body)));
+        return Err(format!("the body is {:?}, not {:?}", wire::short(&answer.body), wire::short(body)));
     }
     let interims: Vec<_> = observed.interims.iter().map(|one| one.status).collect();
     match &outcome.interims {
@@ -224,7 +224,7 @@ fn lines(requests: &[Request]) -> Vec<String> {
 
 fn check_request(want: &Want, got: &Request) -> Result<(), String> {
     if got.body != want.body {
-        return Err(format!("the replica got the body {:?}", crate::wire::short(&got.body)));
+        return Err(format!("the replica got the body {:?}", wire::short(&got.body)));
     }
     want.fields.iter().try_for_each(|rule| rule.check(&got.fields)).map_err(|wrong| format!("at the replica, {wrong}"))
 }

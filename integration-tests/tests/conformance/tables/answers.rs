@@ -4,8 +4,8 @@
 use crate::case::{Case, End, Outcome, get, want};
 use crate::replica::{Script, Then};
 use crate::rows::Row;
-use crate::wire;
 use crate::world::{Settings, World};
+use integration_tests::wire;
 
 const NO_RETRIES: Settings = &[("EVENKEEL_RETRIES", "0")];
 const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";

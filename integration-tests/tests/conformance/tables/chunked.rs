@@ -3,8 +3,8 @@
 use crate::case::{Case, post, want};
 use crate::replica::{Rest, Script};
 use crate::rows::Row;
-use crate::wire;
 use crate::world::World;
+use integration_tests::wire;
 
 const BAD: &[u16] = &[400];
 

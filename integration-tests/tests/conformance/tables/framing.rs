@@ -1,7 +1,7 @@
 //! How long a request is (rows 1 to 16).
 
 use crate::case::{Case, SMUGGLED, get, post, want};
-use crate::wire;
+use integration_tests::wire;
 
 const BAD: &[u16] = &[400];
 const BAD_OR_UNKNOWN: &[u16] = &[400, 501];

@@ -4,8 +4,8 @@ use crate::case::{Case, End, Outcome, SMUGGLED, get, post, want};
 use crate::client::{Client, Ended, Heard};
 use crate::replica::{Recorded, Rest, Script, Then};
 use crate::rows::Row;
-use crate::wire::{self, Response};
 use crate::world::World;
+use integration_tests::wire::{self, Response};
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows: Vec<Row> = cases().into_iter().map(Row::from).collect();
@@ -35,6 +35,8 @@ pub(crate) fn cases() -> Vec<Case> {
             .may(Outcome::new(&[200], End::Closes).interims(&[]).taken(want("POST /case").body("hello"))),
         Case::new(89, "expect-unknown", get("Expect: the-unexpected\r\n"))
             .taken([want("GET /case")])
+            .may(Outcome::new(&[417], End::Either)),
+        Case::new(89, "expect-unknown-head", get("Expect: the-unexpected\r\n").replacen("GET", "HEAD", 1))
             .may(Outcome::new(&[417], End::Either)),
         Case::scripted(91, "resp-hints", format!("{hints}{ok}"), Then::Keep)
             .may(passed().interims(&[103]))

@@ -10,6 +10,7 @@ pub(crate) mod interim;
 pub(crate) mod limits;
 pub(crate) mod pace;
 pub(crate) mod request_line;
+pub(crate) mod smuggling;
 pub(crate) mod trailers;
 pub(crate) mod upgrade;
 
@@ -35,6 +36,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Row>)> {
         ("answers", answers::rows()),
         ("pace", pace::rows()),
         ("limits", limits::rows()),
+        ("smuggling", smuggling::rows()),
     ]
 }
 
@@ -51,6 +53,7 @@ pub(crate) fn cases() -> Vec<Case> {
         upgrade::cases(),
         trailers::cases(),
         answers::cases(),
+        smuggling::cases(),
     ];
     tables.concat()
 }
@@ -71,5 +74,5 @@ macro_rules! tables {
 
 mod rows {
     use super::verify_table;
-    tables! { framing chunked fields request_line host forwarding interim upgrade trailers answers pace limits }
+    tables! { framing chunked fields request_line host forwarding interim upgrade trailers answers pace limits smuggling }
 }

@@ -7,8 +7,8 @@ use crate::case::{get, post};
 use crate::client::{Ended, Heard};
 use crate::replica::{Rest, Script};
 use crate::rows::Row;
-use crate::wire::Response;
 use crate::world::{Settings, World};
+use integration_tests::wire::Response;
 
 const LIMIT: Duration = Duration::from_millis(500);
 const HEAD: Settings = &[("EVENKEEL_HEAD_TIMEOUT", "500ms"), ("EVENKEEL_KEEP_ALIVE_TIMEOUT", "1h")];

@@ -9,8 +9,8 @@ use crate::case::{Case, End, Outcome, get, post, want};
 use crate::client::{Client, Ended};
 use crate::replica::{Script, Side, Then};
 use crate::rows::Row;
-use crate::wire::{self, Parsed};
 use crate::world::{Settings, World};
+use integration_tests::wire::{self, Parsed};
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 const ASK: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";

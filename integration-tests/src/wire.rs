@@ -5,45 +5,61 @@ use std::fmt;
 
 /// The fields of a message: names in lower case, values as they came, without the whitespace around them.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Fields(pub(crate) Vec<(String, Vec<u8>)>);
+pub struct Fields(pub Vec<(String, Vec<u8>)>);
 
 impl Fields {
-    /// Every value of a field, in order.
-    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+    /// Every value of a field, in order. `name` is in lower case.
+    pub fn all(&self, name: &str) -> Vec<String> {
         let lines = self.0.iter().filter(|(n, _)| n == name);
         lines.map(|(_, value)| value.iter().map(|b| char::from(*b)).collect()).collect()
     }
 
     /// The value of a field that is there once.
-    pub(crate) fn one(&self, name: &str) -> Option<String> {
+    pub fn one(&self, name: &str) -> Option<String> {
         let mut all = self.all(name);
         if all.len() == 1 { all.pop() } else { None }
     }
 }
 
+/// A request.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    pub(crate) fields: Fields,
-    pub(crate) body: Vec<u8>,
-    pub(crate) trailers: Fields,
+pub struct Request {
+    /// The method as it was spelled.
+    pub method: String,
+    /// The target as it was sent.
+    pub target: String,
+    /// The fields.
+    pub fields: Fields,
+    /// The body without its framing.
+    pub body: Vec<u8>,
+    /// The fields after a chunked body.
+    pub trailers: Fields,
+    /// How far the body goes.
+    pub framing: Framing,
 }
 
 impl Request {
-    pub(crate) fn line(&self) -> String {
+    /// The method and the target.
+    pub fn line(&self) -> String {
         format!("{} {}", self.method, self.target)
     }
 }
 
+/// An answer.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Response {
-    pub(crate) version: String,
-    pub(crate) status: u16,
-    pub(crate) fields: Fields,
-    pub(crate) body: Vec<u8>,
-    pub(crate) trailers: Fields,
-    pub(crate) framing: Framing,
+pub struct Response {
+    /// `HTTP/1.1` or `HTTP/1.0`.
+    pub version: String,
+    /// The status code.
+    pub status: u16,
+    /// The fields.
+    pub fields: Fields,
+    /// The body without its framing.
+    pub body: Vec<u8>,
+    /// The fields after a chunked body.
+    pub trailers: Fields,
+    /// How far the body goes.
+    pub framing: Framing,
 }
 
 impl fmt::Debug for Fields {
@@ -67,26 +83,35 @@ impl fmt::Debug for Response {
 
 /// How far the body goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub enum Framing {
+    /// There is none.
     #[default]
     None,
+    /// So many bytes.
     Length(usize),
+    /// Chunks.
     Chunked,
+    /// All until the connection is closed.
     UntilClose,
 }
 
 /// A message at the start of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Parsed<T> {
+pub enum Parsed<T> {
     /// The message and its length.
     Whole(T, usize),
     /// More is to come; the message as far as its body has come, if its head is whole.
     Partial(Option<T>),
 }
 
-type Strictly<T> = Result<T, String>;
+/// What was found, or what is wrong.
+pub type Strictly<T> = Result<T, String>;
 
-pub(crate) fn request(bytes: &[u8]) -> Strictly<Parsed<Request>> {
+/// Reads the request at the start of `bytes`.
+///
+/// # Errors
+/// What is not spelled in the one way.
+pub fn request(bytes: &[u8]) -> Strictly<Parsed<Request>> {
     let Some((line, fields, length)) = head(bytes)? else { return Ok(Parsed::Partial(None)) };
     let parts: Vec<_> = line.split(' ').collect();
     let [method, target, "HTTP/1.1"] = parts[..] else { return Err(format!("request line {line:?}")) };
@@ -97,14 +122,18 @@ pub(crate) fn request(bytes: &[u8]) -> Strictly<Parsed<Request>> {
         Framing::UntilClose => Framing::None,
         framing => framing,
     };
-    let mut request = Request { method: method.to_owned(), target: target.to_owned(), fields, ..Request::default() };
+    let (method, target) = (method.to_owned(), target.to_owned());
+    let mut request = Request { method, target, fields, framing, ..Request::default() };
     let (body, trailers, end) = body(&bytes[length..], framing)?;
     (request.body, request.trailers) = (body, trailers);
     Ok(end.map_or(Parsed::Partial(Some(request.clone())), |end| Parsed::Whole(request, length + end)))
 }
 
-/// `is_head`: it answers a `HEAD`.
-pub(crate) fn response(bytes: &[u8], is_head: bool) -> Strictly<Parsed<Response>> {
+/// Reads the answer at the start of `bytes`; `is_head`: to a `HEAD`.
+///
+/// # Errors
+/// As [`request`].
+pub fn response(bytes: &[u8], is_head: bool) -> Strictly<Parsed<Response>> {
     let Some((line, fields, length)) = head(bytes)? else { return Ok(Parsed::Partial(None)) };
     let parts: Vec<_> = line.splitn(3, ' ').collect();
     let (version, status) = match parts[..] {
@@ -223,12 +252,12 @@ fn chunked(bytes: &[u8]) -> Strictly<(Vec<u8>, Fields, Option<usize>)> {
 }
 
 /// Bytes as characters, one each.
-pub(crate) fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|b| char::from(*b)).collect()
 }
 
 /// The beginning of it, for people to read.
-pub(crate) fn short(bytes: &[u8]) -> String {
+pub fn short(bytes: &[u8]) -> String {
     const ENOUGH: usize = 120;
     let rest = bytes.len().saturating_sub(ENOUGH);
     let more = if rest == 0 { String::new() } else { format!("… {rest} more") };
