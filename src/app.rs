@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! control thread:  watcher ──Change──▶ registry writer      prober      admin
-//! worker threads:  listener → pipeline → replica (one runtime each; they share only the registry)
+//! worker threads:  listener → pipeline → replica (one runtime each; requests share only the registry)
 //! ```
 
 use std::io;
@@ -129,7 +129,10 @@ impl App {
     /// # Errors
     /// When a port cannot be bound or the system refuses a thread; nothing is left running then.
     pub fn start(settings: Settings) -> Result<Self, Error> {
-        let listeners = Listener::bind(settings.proxy.listen, settings.proxy.threads.get())?;
+        let listeners = {
+            let proxy = &settings.proxy;
+            Listener::bind(proxy.listen, proxy.threads.get(), proxy.idle_timeout)?
+        };
         let proxy_addr = listeners.first().map_or(settings.proxy.listen, Listener::local_addr);
         let admin_listener = admin::bind(settings.admin_listen)?;
         let admin_addr = admin_listener.local_addr().map_err(Error::system("read the admin port"))?;

@@ -155,6 +155,8 @@ pub enum Refusal {
     NoSuchService,
     /// The service has no replica that takes requests now.
     NoReplicaReady,
+    /// There is no file descriptor for a connection to a replica.
+    Overloaded,
     /// No connection to a replica: refused or unreachable.
     ConnectFailed,
     /// No connection to a replica in time.
@@ -171,7 +173,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::BodyTooLarge,
@@ -179,6 +181,7 @@ impl Refusal {
         Self::ClientTimeout,
         Self::NoSuchService,
         Self::NoReplicaReady,
+        Self::Overloaded,
         Self::ConnectFailed,
         Self::ConnectTimeout,
         Self::ResponseTimeout,
@@ -197,6 +200,7 @@ impl Refusal {
             Self::ClientTimeout => "client-timeout",
             Self::NoSuchService => "no-such-service",
             Self::NoReplicaReady => "no-replica-ready",
+            Self::Overloaded => "overloaded",
             Self::ConnectFailed => "connect-failed",
             Self::ConnectTimeout => "connect-timeout",
             Self::ResponseTimeout => "response-timeout",
@@ -245,6 +249,10 @@ pub struct ProxyMetrics {
     pub connections_total: AtomicU64,
     /// Client connections reset at once, since their client had as many as one may have.
     pub connections_refused: AtomicU64,
+    /// Connections that could not be taken or made at first for want of file descriptors.
+    pub descriptor_shortages: AtomicU64,
+    /// Workers whose next client waits for room, so that they accept no other.
+    pub workers_waiting: AtomicU64,
     /// Further attempts after a failed one.
     pub retries: AtomicU64,
     refusals: [AtomicU64; Refusal::ALL.len()],

@@ -47,6 +47,12 @@ struct Verdict {
     remote_close_code: Option<u16>,
 }
 
+impl Verdict {
+    fn is_failure(&self) -> bool {
+        !matches!(self.behavior.as_str(), "OK" | "INFORMATIONAL")
+    }
+}
+
 type Verdicts = BTreeMap<String, Verdict>;
 
 /// Runs the cases both ways and compares.
@@ -65,6 +71,11 @@ pub(crate) fn run(site: &Site, options: &Options) -> Result<()> {
     let differences = differences(&direct, &through);
     for difference in &differences {
         println!("  {difference}");
+    }
+    // An echo that fails by itself would fail the same way through evenkeel.
+    let failed = direct.values().filter(|verdict| verdict.is_failure()).count();
+    if failed * 20 > direct.len() {
+        return Err(format!("{failed} of {} cases fail without evenkeel: the echo is broken", direct.len()).into());
     }
     if direct.is_empty() || !differences.is_empty() {
         return Err(format!("{} of {} WebSocket cases differ", differences.len(), direct.len()).into());

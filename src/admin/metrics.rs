@@ -72,11 +72,15 @@ impl Scrape {
         let proxy = &self.state.proxy;
         let count = |counter: &AtomicU64| [(vec![], counter.load(Ordering::Relaxed))];
         page.gauge("evenkeel_connections_open", "Client connections open.", count(&proxy.connections_open))?;
-        page.counter("evenkeel_connections", "Client connections accepted.", count(&proxy.connections_total))?;
+        page.counter("evenkeel_connections", "Client connections let in.", count(&proxy.connections_total))?;
         let help = "Client connections reset at once, since their client had too many.";
         page.counter("evenkeel_connections_refused", help, count(&proxy.connections_refused))?;
         let pauses = proxy.accept_pauses().map(|(reason, count)| (vec![("reason", reason.as_str().into())], count));
         page.counter("evenkeel_accept_pauses", "Times that accepting was stopped for a while, by reason.", pauses)?;
+        let help = "Connections that could not be taken or made at first for want of file descriptors.";
+        page.counter("evenkeel_descriptor_shortages", help, count(&proxy.descriptor_shortages))?;
+        let help = "Workers whose next client waits for room under --max-connections.";
+        page.gauge("evenkeel_workers_waiting", help, count(&proxy.workers_waiting))?;
         page.counter("evenkeel_retries", "Further attempts after a failed one.", count(&proxy.retries))?;
         let refusals = proxy.refusals().map(|(refusal, count)| (vec![("reason", refusal.as_str().into())], count));
         page.counter("evenkeel_refusals", "Requests that we answered ourselves, by reason.", refusals)

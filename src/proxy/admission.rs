@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -22,8 +22,6 @@ use crate::metrics::{AcceptPause, ProxyMetrics};
 pub struct Admission {
     limit: usize,
     open: AtomicUsize,
-    /// Workers that hold a connection which waits.
-    waiting: AtomicUsize,
     /// Whether the limit was reached and not left again, as far as the log knows.
     is_reached: AtomicBool,
     has_left: Notify,
@@ -54,7 +52,6 @@ impl Admission {
         Self {
             limit: limit.get(),
             open: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
             is_reached: AtomicBool::new(false),
             has_left: Notify::new(),
             per_client,
@@ -87,7 +84,7 @@ impl Admission {
             Ok(admitted) => return admitted,
             Err(guest) => guest,
         };
-        let _waiting = Waiting::count(&self.waiting);
+        let _waiting = Waiting::count(&self.metrics.workers_waiting);
         self.metrics.record_accept_pause(AcceptPause::Limit);
         if !self.is_reached.swap(true, Ordering::SeqCst) {
             warn!(cause = self.limit, "Connection limit reached: new clients wait until others leave");
@@ -110,7 +107,10 @@ impl Admission {
         self.has_left.notify_one();
         // Well below it, or each client that comes and goes would be told twice.
         let is_well_below = left <= self.limit - (self.limit / 10).max(1);
-        if is_well_below && self.waiting.load(Ordering::SeqCst) == 0 && self.is_reached.swap(false, Ordering::SeqCst) {
+        if is_well_below
+            && self.metrics.workers_waiting.load(Ordering::SeqCst) == 0
+            && self.is_reached.swap(false, Ordering::SeqCst)
+        {
             info!(cause = self.limit, "Connection limit left behind: new clients do not wait any more");
         }
     }
@@ -123,10 +123,10 @@ impl Drop for Admitted {
 }
 
 /// Counts a worker that waits, however its wait ends.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a AtomicU64);
 
 impl<'a> Waiting<'a> {
-    fn count(waiting: &'a AtomicUsize) -> Self {
+    fn count(waiting: &'a AtomicU64) -> Self {
         waiting.fetch_add(1, Ordering::SeqCst);
         Self(waiting)
     }
@@ -186,7 +186,7 @@ mod tests {
         let only = enter(&admission).unwrap();
         let given_up = admission.admit(admission.greet(CLIENT).unwrap());
         assert!(tokio::time::timeout(Duration::from_secs(1), given_up).await.is_err());
-        assert_eq!(admission.waiting.load(Ordering::SeqCst), 0);
+        assert_eq!(admission.metrics.workers_waiting.load(Ordering::SeqCst), 0);
         let mut patient = pin!(admission.admit(admission.greet(CLIENT).unwrap()));
         assert!(tokio::time::timeout(DEADLINE, &mut patient).await.is_err());
         drop(only);

@@ -11,7 +11,8 @@ use crate::config::settings::ProxySettings;
 const RESERVED: u64 = 64;
 /// What a worker needs for itself: its listener, its runtime.
 const RESERVED_PER_WORKER: u64 = 8;
-/// The most connections that are taken unless more are asked for: with a request on each of them, 1 GiB of buffers.
+/// The most connections that are taken unless more are asked for: with a request on each of them, 64 MiB of buffers if
+/// all are short, and 1 GiB if they fill the buffer they are read into.
 const MOST: usize = 65_536;
 
 /// The limit of client connections: as set, or as many as there are descriptors for. Raises the limit of descriptors as
@@ -59,7 +60,7 @@ fn connections_within(descriptors: u64, threads: u64) -> NonZeroUsize {
 }
 
 fn needed_for(connections: u64, threads: u64) -> u64 {
-    connections.saturating_mul(2).saturating_add(RESERVED + RESERVED_PER_WORKER * threads)
+    connections.saturating_mul(5).div_ceil(2).saturating_add(RESERVED + RESERVED_PER_WORKER * threads)
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub(super) enum Failure {
     /// No connection in time, so nothing was sent.
     #[error("connect timed out")]
     ConnectTimeout,
+    /// No connection, since this process or machine has no file descriptor left for one.
+    #[error("no file descriptor for a connection: {0}")]
+    OutOfDescriptors(#[source] io::Error),
     /// The connection was gone before the request was written to it.
     #[error("connection gone before the request was sent")]
     Unsent,
@@ -53,15 +56,21 @@ pub(super) enum Blame {
     Client,
     /// The one we called.
     Replica,
+    /// Ourselves.
+    Us,
 }
 
 impl Failure {
     /// Whose fault it is.
     pub(super) fn blame(&self) -> Blame {
-        if self.counted_as().is_some() { Blame::Replica } else { Blame::Client }
+        match self {
+            Self::OutOfDescriptors(_) => Blame::Us,
+            _ if self.counted_as().is_some() => Blame::Replica,
+            _ => Blame::Client,
+        }
     }
 
-    /// Whether the replica cannot have seen any of the request.
+    /// Whether the replica cannot have seen any of the request, and another may.
     pub(super) fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::ConnectTimeout | Self::Unsent)
     }
@@ -71,6 +80,7 @@ impl Failure {
         Some(Cause::Refused(match self {
             Self::Connect(_) | Self::Unsent => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
+            Self::OutOfDescriptors(_) => Refusal::Overloaded,
             Self::Closed { .. } => Refusal::ReplicaReset,
             Self::ResponseTimeout => Refusal::ResponseTimeout,
             Self::Protocol(_) => Refusal::ReplicaProtocol,
@@ -88,6 +98,7 @@ impl Failure {
             Self::Closed { .. } => Some(AttemptFailure::Reset),
             Self::ResponseTimeout => Some(AttemptFailure::Timeout),
             Self::Protocol(_) => Some(AttemptFailure::Protocol),
+            Self::OutOfDescriptors(_) => None,
             Self::ClientBody(_) | Self::ClientBrokeOff | Self::ClientStalled | Self::ClientGone(_) => None,
         }
     }
@@ -105,6 +116,7 @@ mod tests {
         for (failure, blame, unsent, status) in [
             (refused, Blame::Replica, true, Some(502)),
             (Failure::ConnectTimeout, Blame::Replica, true, Some(504)),
+            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), Blame::Us, false, Some(503)),
             (Failure::Unsent, Blame::Replica, true, Some(502)),
             (closed(true), Blame::Replica, false, Some(502)),
             (closed(false), Blame::Replica, false, Some(502)),

@@ -22,8 +22,12 @@ impl Listener {
     /// Listens on `addr` with one socket per thread. With port 0 the first gets a free one and the others share it.
     /// An address that any other process listens on is an error, also if that process would let us share it: half of
     /// its requests would come to us.
-    pub fn bind(addr: SocketAddr, threads: usize) -> Result<Vec<Self>, ProxyError> {
-        let bind = |addr, is_shared| bind_one(addr, is_shared).map_err(|source| explain(addr, source));
+    ///
+    /// A client that takes nothing of an answer for `patience` is cut off by the kernel: an answer may be in the
+    /// kernel's buffer as a whole, and then nobody else would wait for its being read, not even when the connection is
+    /// closed.
+    pub fn bind(addr: SocketAddr, threads: usize, patience: Duration) -> Result<Vec<Self>, ProxyError> {
+        let bind = |addr, is_shared| bind_one(addr, is_shared, patience).map_err(|source| explain(addr, source));
         if addr.port() != 0 {
             drop(bind(addr, false)?);
         }
@@ -36,13 +40,6 @@ impl Listener {
     /// The address that it listens on, with the port that it really got.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
-    }
-
-    /// Lets the kernel cut off a client that takes nothing for `patience`; the connections inherit it. An answer may be
-    /// in the kernel's buffer as a whole, and then nobody else would wait for its being read, not even when the
-    /// connection is closed.
-    pub(super) fn limit_unread(&self, patience: Duration) -> io::Result<()> {
-        limit_unread(SockRef::from(&self.socket), patience)
     }
 
     pub(super) fn into_std(self) -> TcpListener {
@@ -64,13 +61,14 @@ fn explain(addr: SocketAddr, source: io::Error) -> ProxyError {
     }
 }
 
-fn bind_one(addr: SocketAddr, is_shared: bool) -> io::Result<Listener> {
+fn bind_one(addr: SocketAddr, is_shared: bool, patience: Duration) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of an earlier process may linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;
-    // The connections that it accepts inherit this.
+    // The connections that it accepts inherit these.
     socket.set_tcp_nodelay(true)?;
+    limit_unread(SockRef::from(&socket), patience)?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -91,10 +89,11 @@ mod tests {
     use std::net::TcpStream;
 
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn port_0_gives_all_listeners_one_free_port() {
-        let listeners = Listener::bind(ANY, 3).unwrap();
+        let listeners = Listener::bind(ANY, 3, PATIENCE).unwrap();
         let addrs: HashSet<_> = listeners.iter().map(Listener::local_addr).collect();
         assert_eq!((listeners.len(), addrs.len()), (3, 1));
         let addr = listeners[0].local_addr();
@@ -104,7 +103,7 @@ mod tests {
 
     #[test]
     fn accepted_connections_send_at_once() {
-        let listener = Listener::bind(ANY, 1).unwrap().remove(0);
+        let listener = Listener::bind(ANY, 1, PATIENCE).unwrap().remove(0);
         let _client = TcpStream::connect(listener.local_addr()).unwrap();
         let socket = listener.into_std();
         socket.set_nonblocking(false).unwrap();
@@ -114,20 +113,20 @@ mod tests {
     #[test]
     fn a_taken_port_is_an_error_that_names_it_also_if_its_owner_would_share_it() {
         let plain = TcpListener::bind(ANY).unwrap();
-        let shared = Listener::bind(ANY, 2).unwrap();
+        let shared = Listener::bind(ANY, 2, PATIENCE).unwrap();
         for addr in [plain.local_addr().unwrap(), shared[0].local_addr()] {
-            let error = Listener::bind(addr, 1).unwrap_err();
+            let error = Listener::bind(addr, 1, PATIENCE).unwrap_err();
             assert!(matches!(error, ProxyError::AddressTaken { addr: a } if a == addr), "{error}");
             assert!(error.to_string().contains(&addr.to_string()), "{error}");
         }
         let addr = shared[0].local_addr();
         drop(shared);
-        assert_eq!(Listener::bind(addr, 2).unwrap().len(), 2);
+        assert_eq!(Listener::bind(addr, 2, PATIENCE).unwrap().len(), 2);
     }
 
     #[test]
     fn an_address_that_is_not_ours_says_why() {
-        let error = Listener::bind("192.0.2.1:80".parse().unwrap(), 1).unwrap_err();
+        let error = Listener::bind("192.0.2.1:80".parse().unwrap(), 1, PATIENCE).unwrap_err();
         assert!(matches!(error, ProxyError::Listen { .. }), "{error}");
         assert!(error.to_string().contains("192.0.2.1:80"), "{error}");
     }

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -14,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::bell::Bell;
 use super::failure::Failure;
+use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
 use crate::replica::{Lifecycle, Replica};
 
@@ -33,6 +36,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     shelves: RefCell<FxHashMap<u64, Rc<Shelf>>>,
     bell: Rc<Bell>,
+    metrics: Arc<ProxyMetrics>,
+    /// How many shortages of descriptors this pool has heard of.
+    shortages_seen: Cell<u64>,
     /// Of each shelf.
     room: usize,
 }
@@ -158,14 +164,14 @@ fn is_open(stream: &TcpStream, look: Look) -> bool {
 }
 
 /// Whether this process or the whole machine has as many open files as it may have.
-fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 impl Pool {
     /// An empty pool; it rings when connections are cut.
-    pub(super) fn new(bell: Rc<Bell>) -> Self {
-        Self { shelves: RefCell::default(), bell, room: MAX_IDLE }
+    pub(super) fn new(bell: Rc<Bell>, metrics: Arc<ProxyMetrics>) -> Self {
+        Self { shelves: RefCell::default(), bell, metrics, shortages_seen: Cell::new(0), room: MAX_IDLE }
     }
 
     /// An idle connection to the replica.
@@ -181,23 +187,50 @@ impl Pool {
         let addr = replica.spec().addr;
         let connecting = async {
             match TcpStream::connect(addr).await {
-                Err(error) if is_out_of_descriptors(&error) && self.shed() => TcpStream::connect(addr).await,
+                Err(error) if is_out_of_descriptors(&error) && self.relieve() => TcpStream::connect(addr).await,
                 outcome => outcome,
             }
         };
         let outcome = timeout(limit, connecting).await.map_err(|_| Failure::ConnectTimeout)?;
-        let stream = outcome.map_err(Failure::Connect)?;
+        let stream = outcome.map_err(|error| match is_out_of_descriptors(&error) {
+            true => Failure::OutOfDescriptors(error),
+            false => Failure::Connect(error),
+        })?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new(self.room)));
         Ok(Connection { stream, was_kept: false, shelf: Rc::clone(shelf) })
     }
 
-    /// Closes all idle connections: something else needs their descriptors. Whether there were any.
-    fn shed(&self) -> bool {
-        let shelves = self.shelves.borrow();
-        let idle: Vec<_> = shelves.values().map(|shelf| shelf.idle.take()).collect();
+    /// There was no descriptor for a client: gives up the older half of what is idle, and lets the other workers do so
+    /// within a second. The rest is what lets the clients that are there be served.
+    pub(super) fn make_way(&self) {
+        self.metrics.descriptor_shortages.fetch_add(1, Ordering::Relaxed);
+        self.halve();
+    }
+
+    /// There was no descriptor for a connection to a replica: closes all idle ones. Whether there were any here.
+    fn relieve(&self) -> bool {
+        self.metrics.descriptor_shortages.fetch_add(1, Ordering::Relaxed);
+        let idle: Vec<_> = self.shelves.borrow().values().map(|shelf| shelf.idle.take()).collect();
         idle.iter().any(|idle| !idle.is_empty())
+    }
+
+    fn halve(&self) {
+        for shelf in self.shelves.borrow().values() {
+            let mut idle = shelf.idle.borrow_mut();
+            let half = idle.len() / 2;
+            idle.drain(..half);
+        }
+    }
+
+    /// Looks for connections that are closed or too old, and for shortages that another worker met.
+    fn sweep(&self) {
+        let shortages = self.metrics.descriptor_shortages.load(Ordering::Relaxed);
+        if self.shortages_seen.replace(shortages) != shortages {
+            self.halve();
+        }
+        self.shelves.borrow().values().for_each(|shelf| shelf.sweep());
     }
 
     /// Starts the drain timeout of a replica that drains.
@@ -228,7 +261,7 @@ impl Pool {
                     Ok(()) => self.match_to(&registry),
                     Err(_) => return,
                 },
-                _ = tick.tick() => self.shelves.borrow().values().for_each(|shelf| shelf.sweep()),
+                _ = tick.tick() => self.sweep(),
             }
         }
     }
@@ -257,8 +290,10 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::proxy::tests::support::{DEADLINE, spec};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use std::io::Write;
     use std::net::{TcpListener, TcpStream as StdStream};
+    use std::os::fd::AsRawFd;
 
     struct Bench {
         pool: Pool,
@@ -270,7 +305,7 @@ mod tests {
         fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let replica = Replica::new(spec("gateway", 1, listener.local_addr().unwrap()), Lifecycle::Running);
-            Self { pool: Pool::new(Rc::default()), replica, listener }
+            Self { pool: Pool::new(Rc::default(), Arc::default()), replica, listener }
         }
 
         async fn connect(&self) -> (Connection, StdStream) {
@@ -318,13 +353,34 @@ mod tests {
     #[tokio::test]
     async fn idle_connections_give_way_where_descriptors_are_short() {
         let bench = Bench::new();
-        assert!(!bench.pool.shed());
-        let _ends = bench.fill(2).await;
-        assert!(bench.pool.shed());
+        let _ends = bench.fill(1).await;
+        // The lowest number that is free: whoever needs one more than there are now gets none.
+        let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+        let before = getrlimit(Resource::Nofile);
+        let lowered = Rlimit { current: Some(next.unsigned_abs().into()), ..before.clone() };
+        setrlimit(Resource::Nofile, lowered).unwrap();
+        let first = bench.pool.connect(&bench.replica, DEADLINE).await;
+        let second = bench.pool.connect(&bench.replica, DEADLINE).await;
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert!(first.is_ok(), "the idle one made way: {first:?}");
+        assert!(matches!(second, Err(Failure::OutOfDescriptors(_))), "there was none left to make way: {second:?}");
         assert_eq!(bench.idle(), 0);
-        assert!(!bench.pool.shed());
-        assert!(is_out_of_descriptors(&io::Error::from_raw_os_error(24)));
-        assert!(!is_out_of_descriptors(&io::Error::from_raw_os_error(111)));
+    }
+
+    #[tokio::test]
+    async fn a_shortage_that_another_worker_met_is_heard_of_once() {
+        let bench = Bench::new();
+        let _ends = bench.fill(4).await;
+        bench.pool.sweep();
+        assert_eq!(bench.idle(), 4);
+        bench.pool.metrics.descriptor_shortages.fetch_add(1, Ordering::Relaxed);
+        bench.pool.sweep();
+        assert_eq!(bench.idle(), 2);
+        bench.pool.sweep();
+        assert_eq!(bench.idle(), 2);
+        bench.pool.make_way();
+        bench.pool.make_way();
+        assert_eq!(bench.idle(), 1, "the last is what those who are there are served with");
     }
 
     #[tokio::test]

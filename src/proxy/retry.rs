@@ -67,6 +67,7 @@ mod tests {
             (closed(false), false, true),
             (closed(true), false, false),
             (Failure::ResponseTimeout, false, false),
+            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), false, false),
             (Failure::Protocol("x"), false, false),
             (Failure::ClientBrokeOff, false, false),
             (Failure::ClientStalled, false, false),

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Tells when a wait has lasted too long. Progress only clears a field; the runtime's timer is touched when the wait
@@ -63,7 +64,9 @@ impl IdleTimer {
             }
             sleep.as_mut().reset(deadline);
         }
-        self.alarm = Some(Alarm { at: sleep.deadline(), sleep, waker: cx.waker().clone() });
+        // Who has no budget left was not heard by the timer: it has to be told at the next look.
+        let at = if has_budget_remaining() { sleep.deadline() } else { now };
+        self.alarm = Some(Alarm { at, sleep, waker: cx.waker().clone() });
         Poll::Pending
     }
 }
@@ -113,5 +116,28 @@ mod tests {
         assert_eq!(wait(&mut timer, LIMIT / 5).await, LIMIT / 5);
         timer.progress();
         assert!(timeout(LIMIT * 1000, wait(&mut timer, Duration::MAX)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_was_set_without_budget_goes_off() {
+        let mut timer = IdleTimer::default();
+        poll_fn(|cx| {
+            while has_budget_remaining() {
+                let _ = tokio::task::coop::poll_proceed(cx).map(|one| one.made_progress());
+            }
+            assert!(timer.poll_expired(cx, Instant::now(), LIMIT).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+        assert!(timeout(LIMIT * 2, wait(&mut timer, LIMIT)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_wakes_whoever_looked_last() {
+        let mut timer = IdleTimer::default();
+        let mut other = Context::from_waker(Waker::noop());
+        assert!(timer.poll_expired(&mut other, Instant::now(), LIMIT).is_pending());
+        assert!(timeout(LIMIT * 2, wait(&mut timer, LIMIT)).await.is_ok());
     }
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::AsyncWrite;
@@ -14,6 +15,10 @@ use super::listener::limit_unread;
 use super::outbox::{Outbox, poll_read};
 use super::pool::Connection;
 use super::worker::Worker;
+
+/// How long a client may take nothing of what waits for it before the kernel cuts it off: about as long as it waits by
+/// itself for a client that has vanished.
+const VANISHED: Duration = Duration::from_secs(15 * 60);
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -90,7 +95,7 @@ pub(super) async fn run(
     let early = client.take_buffered();
     client.timer.progress();
     // Fails only on a socket that is closed already, which the first read will tell.
-    let _ = limit_unread(SockRef::from(&*client.stream()), limit);
+    let _ = limit_unread(SockRef::from(&*client.stream()), limit.min(VANISHED));
     poll_fn(|cx| {
         let up_sent = up.outbox.send_bytes(cx, &mut connection.stream, &early);
         let down_sent = down.outbox.send_bytes(cx, client.stream(), surplus);

@@ -26,7 +26,7 @@ use super::desk::Desk;
 use super::http1::Limits;
 use super::http1::via::Pseudonym;
 use super::listener::Listener;
-use super::pool::Pool;
+use super::pool::{Pool, is_out_of_descriptors};
 use super::{Context, ProxyError};
 use crate::balancer::Balancer;
 use crate::metrics::AcceptPause;
@@ -41,8 +41,8 @@ const ACCEPT_QUIET: Duration = Duration::from_secs(10);
 /// is answered, with `Connection: close`.
 const LAST_CALL: Duration = Duration::from_millis(250);
 
-/// Polls of tasks between two looks at the sockets: a worker's share of busy connections, so that a look is not paid
-/// for by a few, and about a millisecond, so that nobody waits long for one.
+/// Polls of tasks between two looks at the sockets: so many that a look is shared by many busy connections, so few that
+/// who waits for one waits for milliseconds, and with large bodies for tens of them.
 const POLLS_PER_LOOK: u32 = 256;
 
 /// The name of this process in `Via`: the same for all workers, since a request may come back to any.
@@ -105,7 +105,6 @@ impl Worker {
 
     fn run(runtime: &LocalRuntime, listener: Listener, context: Arc<Context>) -> io::Result<()> {
         runtime.block_on(async move {
-            listener.limit_unread(context.settings.idle_timeout)?;
             let listener = TcpListener::from_std(listener.into_std())?;
             let worker = Rc::new(Self::new(Arc::clone(&context)));
             tokio::task::spawn_local(Rc::clone(&worker.pool).follow(context.registry.clone()));
@@ -120,10 +119,11 @@ impl Worker {
         let balancer = Balancer::new(context.registry.clone(), context.settings.policy, fastrand::u64(..));
         let bell = Rc::<Bell>::default();
         let limits = Limits::from(&context.settings.limits);
+        let metrics = Arc::clone(&context.metrics);
         Self {
             context,
             balancer,
-            pool: Rc::new(Pool::new(Rc::clone(&bell))),
+            pool: Rc::new(Pool::new(Rc::clone(&bell), metrics)),
             buffers: Rc::default(),
             desk: RefCell::new(Desk::new(limits)),
             budget: RefCell::default(),
@@ -195,6 +195,9 @@ impl Worker {
                 Err(error) if is_client_gone(&error) => {}
                 Err(error) => {
                     self.context.metrics.record_accept_pause(AcceptPause::Error);
+                    if is_out_of_descriptors(&error) {
+                        self.pool.make_way();
+                    }
                     if last_failure.replace(Instant::now()).is_none_or(|last| last.elapsed() > ACCEPT_QUIET) {
                         warn!(%error, "Accept failed; trying again until it works");
                     }

@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How often one looks.
 const POLL: Duration = Duration::from_millis(25);
 /// Memory that does not depend on connections: tables that grow, and what the allocator keeps.
-const SLACK_KIB: u64 = 6 * 1024;
+const SLACK_KIB: u64 = 3 * 1024;
 
 /// One of slowhttptest's modes.
 struct Attack {
@@ -48,7 +48,7 @@ const ATTACKS: [Attack; 4] = [
         what: "a field every second, never the end of the head",
         arguments: &["-H", "-i", "1"],
         path: "/",
-        kept_kib: 32,
+        kept_kib: 20,
         stays: true,
         most: LIMIT.saturating_add(GRACE),
     },
@@ -57,7 +57,7 @@ const ATTACKS: [Attack; 4] = [
         what: "a head, the beginning of a body, and then nothing for longer than the limit",
         arguments: &["-B", "-i", "5"],
         path: "/length",
-        kept_kib: 32 + 64,
+        kept_kib: 20,
         stays: true,
         most: LIMIT.saturating_add(GRACE),
     },
@@ -66,7 +66,7 @@ const ATTACKS: [Attack; 4] = [
         what: "heads of 13 KB that ask for 2,000 ranges",
         arguments: &["-R"],
         path: "/",
-        kept_kib: 32,
+        kept_kib: 20,
         stays: false,
         most: LIMIT.saturating_add(GRACE),
     },
@@ -75,7 +75,7 @@ const ATTACKS: [Attack; 4] = [
         what: "1.3 MB asked for, read five bytes a second",
         arguments: &["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "5"],
         path: "/stream?chunks=100000&ms=0",
-        kept_kib: 16 + 256,
+        kept_kib: 4 + 64,
         stays: true,
         // The answer is in the kernel's buffer long before it is read: the limit counts from the last byte that was
         // taken, and the kernel looks only when it probes a closed window.

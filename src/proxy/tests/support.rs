@@ -310,7 +310,10 @@ impl Proxy {
             stop_accepting: Default::default(),
             abort: Default::default(),
         });
-        let listeners = Listener::bind(context.settings.listen, context.settings.threads.get()).unwrap();
+        let listeners = {
+            let settings = &context.settings;
+            Listener::bind(settings.listen, settings.threads.get(), settings.idle_timeout).unwrap()
+        };
         let addr = listeners[0].local_addr();
         let spawn = |(index, listener)| Worker::spawn(index, listener, Arc::clone(&context)).unwrap();
         let threads = listeners.into_iter().enumerate().map(spawn).collect();

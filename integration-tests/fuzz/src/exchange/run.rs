@@ -61,7 +61,7 @@ impl<'a> Run<'a> {
             stop_accepting: Default::default(),
             abort: Default::default(),
         });
-        let listener = Listener::bind(context.settings.listen, 1).expect("a port").remove(0);
+        let listener = Listener::bind(context.settings.listen, 1, NEVER).expect("a port").remove(0);
         let addr = listener.local_addr();
         let worker = Worker::spawn(0, listener, Arc::clone(&context)).expect("a thread");
         let _abort = context.abort.clone().drop_guard();
