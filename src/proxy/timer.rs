@@ -130,7 +130,7 @@ mod tests {
         })
         .await;
         tokio::task::yield_now().await;
-        assert!(timeout(LIMIT * 2, wait(&mut timer, LIMIT)).await.is_ok());
+        assert_eq!(timeout(LIMIT * 2, wait(&mut timer, LIMIT)).await, Ok(LIMIT));
     }
 
     #[tokio::test(start_paused = true)]
@@ -138,6 +138,6 @@ mod tests {
         let mut timer = IdleTimer::default();
         let mut other = Context::from_waker(Waker::noop());
         assert!(timer.poll_expired(&mut other, Instant::now(), LIMIT).is_pending());
-        assert!(timeout(LIMIT * 2, wait(&mut timer, LIMIT)).await.is_ok());
+        assert_eq!(timeout(LIMIT * 2, wait(&mut timer, LIMIT)).await, Ok(LIMIT));
     }
 }
