@@ -259,9 +259,12 @@ impl Client {
     /// Tells the client that no more will come, and throws away what it still sends, for a while.
     async fn linger(&mut self, worker: &Worker) {
         self.buffer = None;
+        let mut is_shut_down = false;
         let throwing_away = poll_fn(|cx| {
-            if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
-                return Poll::Pending;
+            if !is_shut_down {
+                // An error is a client that has gone, which the next read will tell.
+                let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+                is_shut_down = true;
             }
             let desk = &mut *worker.desk.borrow_mut();
             let (_, space) = desk.split(Reach::default(), u64::MAX);

@@ -197,6 +197,10 @@ impl Exchange<'_> {
             connection.give_back(replica, self.worker.now());
         }
         replica.metrics().record_answer(status, self.worker.now().saturating_duration_since(self.began));
+        if after == After::Close {
+            // What it kept in case it had to be sent again is no reason to expect more.
+            self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
+        }
         after
     }
 
