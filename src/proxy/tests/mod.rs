@@ -4,6 +4,7 @@ mod answers;
 mod framing;
 mod interim;
 mod lifecycle;
+mod polled;
 pub(super) mod reference;
 mod requests;
 mod retries;

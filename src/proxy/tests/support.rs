@@ -277,6 +277,15 @@ pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> Re
     }
 }
 
+/// What workers share, with a registry that is empty.
+pub(super) fn context(change: impl FnOnce(&mut ProxySettings)) -> (Arc<Context>, RegistryWriter) {
+    let mut settings = settings();
+    change(&mut settings);
+    let (registry, writer) = Registry::new();
+    let (metrics, stop_accepting, abort) = Default::default();
+    (Arc::new(Context { registry, settings, metrics, stop_accepting, abort }), writer)
+}
+
 pub(super) struct Proxy {
     pub(super) addr: SocketAddr,
     pub(super) context: Arc<Context>,
@@ -292,16 +301,8 @@ impl Proxy {
     }
 
     pub(super) fn with(replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
-        let mut settings = settings();
-        change(&mut settings);
-        let (registry, writer) = Registry::new();
-        let context = Arc::new(Context {
-            registry: registry.clone(),
-            settings,
-            metrics: Arc::default(),
-            stop_accepting: Default::default(),
-            abort: Default::default(),
-        });
+        let (context, writer) = context(change);
+        let registry = context.registry.clone();
         let listeners = Listener::bind(context.settings.listen, context.settings.threads.get()).unwrap();
         let addr = listeners[0].local_addr();
         let spawn = |(index, listener)| Worker::spawn(index, listener, Arc::clone(&context)).unwrap();
