@@ -77,9 +77,9 @@ fn main() {
             let [alone, others @ ..] = runs;
             ratios.iter_mut().zip(others).for_each(|(ratios, cost)| ratios.push(cost / alone));
         }
-        let [one_changing, two, two_changing] = ratios.map(median);
+        let (name, [one_changing, two, two_changing]) = (policy.to_string(), ratios.map(median));
         println!(
-            "{policy:>15}: 1 thread, changes {one_changing:.2}; 2 threads {two:.2}; 2 threads, changes {two_changing:.2}"
+            "{name:>15}: 1 thread, changes {one_changing:.2}; 2 threads {two:.2}; 2 threads, changes {two_changing:.2}"
         );
     }
     println!("{picks} picks, {guests} of them of replicas that came and left; {changes} changes; {lost} lost");
