@@ -72,6 +72,13 @@ judges what="" path="":
 fuzz target="request_head response_head chunked exchange" seconds="60":
     integration-tests/fuzz/run {{ seconds }} {{ target }}
 
+# Instructions of the codec's calls and of a pick; picks while the registry changes
+micro:
+    integration-tests/bench/setup valgrind
+    integration-tests/micro/setup
+    GUNGRAUN_RUNNER=$PWD/target/tools/bin/gungraun-runner timeout 600 cargo bench --locked --bench micro
+    timeout 300 cargo bench --locked --bench churn
+
 # Licences, duplicates, sources and, where the database can be reached, advisories
 deny:
     cargo deny --workspace --all-features check --hide-inclusion-graph bans licenses sources

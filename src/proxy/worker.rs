@@ -115,7 +115,8 @@ impl Worker {
         })
     }
 
-    fn new(context: Arc<Context>) -> Self {
+    /// A worker without a thread: whoever polls its connections is it.
+    pub(super) fn new(context: Arc<Context>) -> Self {
         let balancer = Balancer::new(context.registry.clone(), context.settings.policy, fastrand::u64(..));
         let bell = Rc::<Bell>::default();
         let limits = Limits::from(&context.settings.limits);

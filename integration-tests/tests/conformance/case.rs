@@ -90,6 +90,33 @@ impl Rule {
     }
 }
 
+/// A message of which rules say what fields it must have.
+pub(crate) trait Ruled: Sized {
+    fn rules(&mut self) -> &mut Vec<Rule>;
+
+    fn has(mut self, name: &'static str, values: &[&str]) -> Self {
+        self.rules().push(Rule::Has(name, values.iter().map(|one| (*one).to_owned()).collect()));
+        self
+    }
+
+    fn lacks(mut self, names: &[&'static str]) -> Self {
+        self.rules().extend(names.iter().map(|name| Rule::Lacks(name)));
+        self
+    }
+}
+
+impl Ruled for Outcome {
+    fn rules(&mut self) -> &mut Vec<Rule> {
+        &mut self.fields
+    }
+}
+
+impl Ruled for Want {
+    fn rules(&mut self) -> &mut Vec<Rule> {
+        &mut self.fields
+    }
+}
+
 impl Case {
     /// `sends` as one request; the replica says 200.
     pub(crate) fn new(number: u16, handle: &'static str, sends: impl AsRef<[u8]>) -> Self {
@@ -176,16 +203,6 @@ impl Outcome {
     pub(crate) fn interims(self, statuses: &[u16]) -> Self {
         Self { interims: Some(statuses.to_owned()), ..self }
     }
-
-    pub(crate) fn has(mut self, name: &'static str, values: &[&str]) -> Self {
-        self.fields.push(Rule::Has(name, values.iter().map(|one| (*one).to_owned()).collect()));
-        self
-    }
-
-    pub(crate) fn lacks(mut self, names: &[&'static str]) -> Self {
-        self.fields.extend(names.iter().map(|name| Rule::Lacks(name)));
-        self
-    }
 }
 
 /// This line at the service `gateway`, without a body.
@@ -200,16 +217,6 @@ impl Want {
 
     pub(crate) fn body(self, body: impl AsRef<[u8]>) -> Self {
         Self { body: body.as_ref().to_owned(), ..self }
-    }
-
-    pub(crate) fn has(mut self, name: &'static str, values: &[&str]) -> Self {
-        self.fields.push(Rule::Has(name, values.iter().map(|one| (*one).to_owned()).collect()));
-        self
-    }
-
-    pub(crate) fn lacks(mut self, names: &[&'static str]) -> Self {
-        self.fields.extend(names.iter().map(|name| Rule::Lacks(name)));
-        self
     }
 
     /// The values of a list: these, and one that fits.

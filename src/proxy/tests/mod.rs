@@ -5,6 +5,7 @@ mod framing;
 mod interim;
 mod lifecycle;
 mod limits;
+mod polled;
 pub(super) mod reference;
 mod requests;
 mod retries;

@@ -270,3 +270,27 @@ fn retries_that_cost_something_have_a_budget() {
     let attempts: usize = replicas.iter().map(FakeReplica::count).sum();
     assert_eq!(attempts, 13, "ten requests, and the three retries that are always allowed");
 }
+
+#[test]
+fn after_a_kept_connection_that_was_dead_no_other_kept_one_is_tried() {
+    let both_there = std::sync::Barrier::new(2);
+    let replica = FakeReplica::start(move |mut served| {
+        served.request();
+        if served.index < 2 {
+            both_there.wait();
+            served.talk.send(OK);
+            served.request();
+        } else {
+            served.talk.send(OK);
+        }
+    });
+    let proxy = Proxy::with(&[replica.addr], |s| s.retries = 1);
+    let (mut one, mut other) = (proxy.connect(), proxy.connect());
+    one.send(GET);
+    other.send(GET);
+    for client in [&mut one, &mut other] {
+        assert_eq!(client.read_message().unwrap().status(), 200);
+    }
+    assert_eq!(one.ask(GET).status(), 200, "the one retry is not spent on the other dead connection");
+    assert_eq!((replica.count(), replica.connections.load(Ordering::SeqCst)), (4, 3));
+}

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::change::{Change, Provider, Sighting};
 use crate::config::settings::{LimitSettings, ProxySettings};
-use crate::metrics::ProxyMetrics;
 use crate::proxy::{Admission, Context, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
@@ -281,6 +280,17 @@ pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> Re
     }
 }
 
+/// What workers share, with a registry that is empty.
+pub(super) fn context(change: impl FnOnce(&mut ProxySettings)) -> (Arc<Context>, RegistryWriter) {
+    let mut settings = settings();
+    change(&mut settings);
+    let (registry, writer) = Registry::new();
+    let (metrics, stop_accepting, abort) = Default::default();
+    let limit = settings.limits.connections.unwrap();
+    let admission = Arc::new(Admission::new(limit, &settings, Arc::clone(&metrics)));
+    (Arc::new(Context { registry, settings, metrics, admission, stop_accepting, abort }), writer)
+}
+
 pub(super) struct Proxy {
     pub(super) addr: SocketAddr,
     pub(super) context: Arc<Context>,
@@ -296,20 +306,8 @@ impl Proxy {
     }
 
     pub(super) fn with(replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
-        let mut settings = settings();
-        change(&mut settings);
-        let (registry, writer) = Registry::new();
-        let metrics = Arc::<ProxyMetrics>::default();
-        let limit = settings.limits.connections.unwrap();
-        let admission = Admission::new(limit, &settings, Arc::clone(&metrics));
-        let context = Arc::new(Context {
-            registry: registry.clone(),
-            settings,
-            metrics,
-            admission: Arc::new(admission),
-            stop_accepting: Default::default(),
-            abort: Default::default(),
-        });
+        let (context, writer) = context(change);
+        let registry = context.registry.clone();
         let listeners = {
             let settings = &context.settings;
             Listener::bind(settings.listen, settings.threads.get(), settings.idle_timeout).unwrap()

@@ -100,3 +100,15 @@ fn a_tunnel_outlives_the_timeouts_of_requests_and_the_stop_but_not_the_abort() {
     eventually("the worker ends", || proxy.have_workers_ended());
     assert!(client.is_closed());
 }
+
+#[test]
+fn a_switch_before_the_request_is_whole_is_502() {
+    let replica = FakeReplica::start(|mut served| {
+        served.talk.read_until("\r\n\r\n").unwrap();
+        served.talk.send(SWITCH);
+        served.talk.read_to_end();
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let answer = proxy.ask(&ASK.replace("\r\n\r\n", "\r\ncontent-length: 5\r\n\r\nhe"));
+    assert_eq!((answer.status(), answer.error().as_str()), (502, "replica-protocol"));
+}

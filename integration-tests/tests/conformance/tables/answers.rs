@@ -1,7 +1,7 @@
 //! Replicas that answer wrongly (rows 103 to 118): the client gets a right answer or sees that it is cut, and the
 //! replica's connection is not used again.
 
-use crate::case::{Case, End, Outcome, get, want};
+use crate::case::{Case, End, Outcome, Ruled, get, want};
 use crate::replica::{Script, Then};
 use crate::rows::Row;
 use crate::world::{Settings, World};

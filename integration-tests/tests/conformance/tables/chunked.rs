@@ -1,6 +1,6 @@
 //! Chunked bodies of requests (rows 17 to 28). What is wrong is 400, and the replica gets no whole request out of it.
 
-use crate::case::{Case, post, want};
+use crate::case::{Case, Ruled, post, want};
 use crate::replica::{Rest, Script};
 use crate::rows::Row;
 use crate::world::World;

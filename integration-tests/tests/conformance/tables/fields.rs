@@ -1,6 +1,6 @@
 //! The syntax and the size of fields (rows 29 to 42).
 
-use crate::case::{Case, get, want};
+use crate::case::{Case, Ruled, get, want};
 
 const BAD: &[u16] = &[400];
 const TOO_LARGE: &[u16] = &[400, 431];

@@ -1,6 +1,6 @@
 //! What is passed on, in either direction (rows 73 to 86).
 
-use crate::case::{Case, End, Outcome, get, post, want};
+use crate::case::{Case, End, Outcome, Ruled, get, post, want};
 use crate::replica::{Script, Then};
 use crate::rows::Row;
 use crate::run::is_proper;

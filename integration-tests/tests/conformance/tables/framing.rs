@@ -1,6 +1,6 @@
 //! How long a request is (rows 1 to 16).
 
-use crate::case::{Case, SMUGGLED, get, post, want};
+use crate::case::{Case, Ruled, SMUGGLED, get, post, want};
 use integration_tests::wire;
 
 const BAD: &[u16] = &[400];

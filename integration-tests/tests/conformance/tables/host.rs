@@ -1,6 +1,6 @@
 //! The Host (rows 65 to 72).
 
-use crate::case::{Case, End, Outcome, want};
+use crate::case::{Case, End, Outcome, Ruled, want};
 
 const BAD: &[u16] = &[400];
 

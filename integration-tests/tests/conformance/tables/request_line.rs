@@ -1,6 +1,6 @@
 //! The request line (rows 43 to 64).
 
-use crate::case::{Case, End, Outcome, get, want};
+use crate::case::{Case, End, Outcome, Ruled, get, want};
 
 const BAD: &[u16] = &[400];
 /// The methods that are refused whatever they are about.

@@ -4,7 +4,7 @@
 use futures::{StreamExt, stream};
 use integration_tests::wire;
 
-use crate::case::{Case, End, Outcome, SMUGGLED, get, post, want};
+use crate::case::{Case, End, Outcome, Ruled, SMUGGLED, get, post, want};
 use crate::rows::Row;
 use crate::run::verdict;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::PATIENCE;
-use crate::case::{Case, End, Outcome, get, post, want};
+use crate::case::{Case, End, Outcome, Ruled, get, post, want};
 use crate::client::{Client, Ended};
 use crate::replica::{Script, Side, Then};
 use crate::rows::Row;

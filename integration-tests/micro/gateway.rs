@@ -1,0 +1,103 @@
+//! A service whose replicas are ready. Nothing but a probe that passes makes a replica ready, so they are probed.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use evenkeel::change::{Change, Provider, Sighting};
+use evenkeel::health::Prober;
+use evenkeel::registry::{Registry, RegistryWriter};
+use evenkeel::replica::{Lifecycle, ProbeSpec, ReplicaSpec};
+use tokio_util::sync::CancellationToken;
+
+/// How long replicas may take to become ready; valgrind makes all fifty times slower.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The service `gateway`, and the one address at which all of its replicas are.
+pub(crate) struct Gateway {
+    pub(crate) registry: Registry,
+    pub(crate) writer: RegistryWriter,
+    addr: SocketAddr,
+    stop: CancellationToken,
+    prober: Option<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// So many replicas of weight 1, numbered from 1, all of them ready.
+    pub(crate) fn start(count: u32) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (registry, writer) = Registry::new();
+        let stop = CancellationToken::new();
+        let (probed, stopped) = (registry.clone(), stop.clone());
+        let prober = thread::spawn(move || probe(listener, probed, stopped));
+        let mut gateway = Self { registry, writer, addr, stop, prober: Some(prober) };
+        for number in 1..=count {
+            gateway.upsert(number, 1);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while !(1..=count).all(|number| gateway.is_ready(number)) {
+            assert!(Instant::now() < deadline, "the replicas did not become ready");
+            thread::yield_now();
+        }
+        gateway
+    }
+
+    /// Adds a replica, or tells of another weight; whether that was new.
+    pub(crate) fn upsert(&mut self, number: u32, weight: u16) -> bool {
+        let spec = ReplicaSpec {
+            id: id(number).into(),
+            service: "gateway".into(),
+            name: id(number),
+            project: None,
+            number: Some(number),
+            image: None,
+            network: None,
+            addr: self.addr,
+            weight,
+            probe: ProbeSpec::default(),
+            drain_timeout: None,
+        };
+        let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
+        self.writer.apply(Change::Upsert { provider: Provider::Static, replica })
+    }
+
+    /// Whether the replica of this number takes requests.
+    pub(crate) fn is_ready(&self, number: u32) -> bool {
+        let replicas = self.registry.replicas("gateway").unwrap();
+        replicas.list().iter().any(|replica| replica.spec().number == Some(number) && replica.is_pickable())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(prober) = self.prober.take() {
+            prober.join().unwrap();
+        }
+    }
+}
+
+/// The id and the name of the replica of this number.
+pub(crate) fn id(number: u32) -> String {
+    format!("gateway-{number}")
+}
+
+/// Probes whatever the registry has, and takes the probes' connections, until it is told to stop.
+fn probe(listener: TcpListener, registry: Registry, stop: CancellationToken) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let accepting = async {
+            loop {
+                // What becomes of a connection does not matter to a probe that only connects.
+                drop(listener.accept().await);
+            }
+        };
+        tokio::select! {
+            () = Prober::new(registry).run(stop) => {}
+            () = accepting => {}
+        }
+    });
+}

@@ -1,0 +1,234 @@
+//! User instructions of what every request passes: the codec's calls and a pick, each [`TIMES`] over. The fields and the
+//! buffers were used before, as a worker's are.
+//!
+//! Counted by callgrind, so it is as good as the same in every run; `just micro` prints the change since the last one.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot do its work is to say so and end")]
+#![expect(missing_docs, unused_qualifications, reason = "of what gungraun makes of its benchmarks")]
+
+mod gateway;
+
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+
+use evenkeel::balancer::{Balancer, Tried};
+use evenkeel::proxy::http1::chunked::Decoder;
+use evenkeel::proxy::http1::client::ClientAddr;
+use evenkeel::proxy::http1::framing::{self, RequestBody, ResponseBody};
+use evenkeel::proxy::http1::rewrite::{Answer, Onward, write_request, write_response};
+use evenkeel::proxy::http1::target::{self, Target};
+use evenkeel::proxy::http1::via::Pseudonym;
+use evenkeel::proxy::http1::{
+    Fields, Limits, Parsed, RequestHead, RequestScan, ResponseHead, ResponseScan, Version, parse_request,
+    parse_response,
+};
+use evenkeel::service::Policy;
+use gungraun::Callgrind;
+use gungraun::prelude::*;
+
+use crate::gateway::Gateway;
+
+/// How often a case does its work.
+const TIMES: usize = 1000;
+
+const CURL: &str =
+    "GET /api/items?page=2 HTTP/1.1\r\nHost: gateway:8080\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
+
+/// Twenty fields.
+const BROWSER: &str = "GET /shop/articles/4711?ref=home&sort=price HTTP/1.1\r\nHost: shop.example.com\r\n\
+    Connection: keep-alive\r\nCache-Control: max-age=0\r\n\
+    sec-ch-ua: \"Chromium\";v=\"140\", \"Not=A?Brand\";v=\"24\"\r\nsec-ch-ua-mobile: ?0\r\n\
+    sec-ch-ua-platform: \"Linux\"\r\nUpgrade-Insecure-Requests: 1\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
+    Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\nSec-Fetch-Dest: document\r\n\
+    Referer: https://shop.example.com/shop\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7\r\n\
+    Cookie: session=4f1d2c3b5a69788796a5b4c3d2e1f00f; consent=1; theme=dark\r\nIf-None-Match: \"33a64df5\"\r\n\
+    DNT: 1\r\nPriority: u=0, i\r\n\r\n";
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+    Content-Type: application/json\r\nContent-Length: 1024\r\nConnection: keep-alive\r\n\
+    Cache-Control: no-cache\r\nETag: \"33a64df5\"\r\nX-Request-Id: 7b7c\r\n\r\n";
+
+/// A request, with what a worker and a connection have to write it.
+struct Request {
+    text: &'static [u8],
+    head: RequestHead,
+    target: Target,
+    fields: Fields,
+    out: Vec<u8>,
+    client: ClientAddr,
+    pseudonym: Pseudonym,
+}
+
+impl Request {
+    fn new(text: &'static str) -> Self {
+        let (text, mut fields) = (text.as_bytes(), Fields::default());
+        let head = parse_one(text, &mut fields);
+        let target = target::read(text, &head, &fields).unwrap();
+        assert_eq!(framing::request_body(text, &head, &fields, &Limits::default()), Ok(RequestBody::None));
+        let client = ClientAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), &[]);
+        let mut request =
+            Self { text, head, target, fields, out: Vec::new(), client, pseudonym: Pseudonym::new(0x5eed) };
+        request.write();
+        request
+    }
+
+    fn write(&mut self) {
+        let onward = Onward {
+            target: &self.target,
+            default_host: b"gateway",
+            body: RequestBody::None,
+            client: &self.client,
+            trusted: &[],
+            pseudonym: &self.pseudonym,
+            upgrade: None,
+        };
+        self.out.clear();
+        write_request(&mut self.out, black_box(self.text), &self.head, &self.fields, &onward);
+    }
+}
+
+fn parse_one(text: &[u8], fields: &mut Fields) -> RequestHead {
+    match parse_request(black_box(text), &mut RequestScan::default(), &Limits::default(), fields) {
+        Parsed::Complete { head, length } if length == text.len() => head,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An answer, with what a worker has to write it.
+struct Response {
+    head: ResponseHead,
+    fields: Fields,
+    out: Vec<u8>,
+}
+
+impl Response {
+    fn new() -> Self {
+        let mut fields = Fields::default();
+        let head = parse_answer(&mut fields);
+        let mut response = Self { head, fields, out: Vec::new() };
+        response.write();
+        response
+    }
+
+    fn write(&mut self) {
+        let answer = Answer {
+            body: ResponseBody::Length(1024),
+            announced: None,
+            client: Version::Http11,
+            keeps_alive: true,
+            served_by: b"gateway-3",
+            date: b"Thu, 01 Jan 1970 00:00:00 GMT",
+        };
+        self.out.clear();
+        write_response(&mut self.out, black_box(ANSWER.as_bytes()), &self.head, &self.fields, &answer);
+    }
+}
+
+fn parse_answer(fields: &mut Fields) -> ResponseHead {
+    let text = ANSWER.as_bytes();
+    match parse_response(black_box(text), &mut ResponseScan::default(), &Limits::default(), fields) {
+        Parsed::Complete { head, length } if length == text.len() => head,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A body of so many chunks of so many bytes.
+fn chunks(count: usize, size: usize) -> Vec<u8> {
+    let chunk = format!("{size:x}\r\n{}\r\n", "x".repeat(size));
+    format!("{}0\r\n\r\n", chunk.repeat(count)).into_bytes()
+}
+
+/// A balancer in front of so many ready replicas. They are not probed any more, and stay ready.
+fn balancer(policy: Policy, count: u32) -> Balancer {
+    Balancer::new(Gateway::start(count).registry.clone(), policy, 1)
+}
+
+#[library_benchmark(setup = Request::new)]
+#[bench::curl(CURL)]
+#[bench::browser(BROWSER)]
+fn request_parse(mut request: Request) -> Request {
+    for _ in 0..TIMES {
+        black_box(parse_one(request.text, &mut request.fields));
+    }
+    request
+}
+
+#[library_benchmark(setup = Request::new)]
+#[bench::curl(CURL)]
+#[bench::browser(BROWSER)]
+fn request_write(mut request: Request) -> Request {
+    for _ in 0..TIMES {
+        request.write();
+        black_box(&request.out);
+    }
+    request
+}
+
+#[library_benchmark(setup = Response::new)]
+#[bench::eight_fields()]
+fn response_parse(mut response: Response) -> Response {
+    for _ in 0..TIMES {
+        black_box(parse_answer(&mut response.fields));
+    }
+    response
+}
+
+#[library_benchmark(setup = Response::new)]
+#[bench::eight_fields()]
+fn response_write(mut response: Response) -> Response {
+    for _ in 0..TIMES {
+        response.write();
+        black_box(&response.out);
+    }
+    response
+}
+
+#[library_benchmark(setup = chunks)]
+#[bench::of_16_bytes(16, 16)]
+#[bench::of_4_kib(16, 4096)]
+fn sixteen_chunks(body: Vec<u8>) -> Vec<u8> {
+    for _ in 0..TIMES {
+        let (mut decoder, mut at) = (Decoder::default(), 0);
+        while !decoder.is_done() {
+            let rest = black_box(&body).get(at..).unwrap_or_default();
+            at += decoder.decode(rest).unwrap().consumed;
+        }
+        assert_eq!(at, body.len());
+    }
+    body
+}
+
+#[library_benchmark(setup = balancer)]
+#[bench::p2c_of_2(Policy::P2c, 2)]
+#[bench::p2c_of_8(Policy::P2c, 8)]
+#[bench::p2c_of_64(Policy::P2c, 64)]
+#[bench::round_robin_of_2(Policy::RoundRobin, 2)]
+#[bench::round_robin_of_8(Policy::RoundRobin, 8)]
+#[bench::round_robin_of_64(Policy::RoundRobin, 64)]
+#[bench::least_requests_of_2(Policy::LeastRequests, 2)]
+#[bench::least_requests_of_8(Policy::LeastRequests, 8)]
+#[bench::least_requests_of_64(Policy::LeastRequests, 64)]
+#[bench::random_of_2(Policy::Random, 2)]
+#[bench::random_of_8(Policy::Random, 8)]
+#[bench::random_of_64(Policy::Random, 64)]
+fn pick(balancer: Balancer) -> Balancer {
+    let tried = Tried::default();
+    for _ in 0..TIMES {
+        drop(black_box(balancer.pick("gateway", &tried).unwrap()));
+    }
+    balancer
+}
+
+library_benchmark_group!(
+    name = codec,
+    benchmarks = [request_parse, request_write, response_parse, response_write, sixteen_chunks]
+);
+library_benchmark_group!(name = picks, benchmarks = [pick]);
+
+main!(
+    config = LibraryBenchmarkConfig::default().tool(Callgrind::with_args(["--cache-sim=no"])),
+    library_benchmark_groups = [codec, picks]
+);

@@ -1,0 +1,199 @@
+//! One client's connection that the test itself polls: so it is the test that says what the runtime has heard of, and
+//! what time it is.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
+use tokio::time::advance;
+
+use super::support::{DEADLINE, GET, OK, context, spec};
+use crate::config::settings::ProxySettings;
+use crate::proxy::connection;
+use crate::proxy::worker::Worker;
+use crate::registry::RegistryWriter;
+use crate::registry::fixtures::join;
+use crate::replica::Replica;
+
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
+/// How long a client that has finished sending waits for an answer to begin.
+const HALF_CLOSED: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A connection that goes on only while the test waits for something, on a clock that only the test moves.
+struct Served {
+    connection: Pin<Box<dyn Future<Output = ()>>>,
+    worker: Rc<Worker>,
+    /// Two ends of a socket that has to do with nothing.
+    bystanders: (TcpStream, TcpStream),
+    _writer: RegistryWriter,
+}
+
+impl Served {
+    /// A client, and the one replica's listener.
+    async fn start(change: impl FnOnce(&mut ProxySettings)) -> (Self, TcpStream, TcpListener) {
+        let replica = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (context, mut writer) = context(change);
+        join(&context.registry, &mut writer, spec("gateway", 1, replica.local_addr().unwrap()));
+        let worker = Rc::new(Worker::new(context));
+        let (client, stream) = pair().await;
+        let addr = client.local_addr().unwrap();
+        let admission = &worker.context.admission;
+        let admitted = admission.try_admit(admission.greet(addr.ip()).unwrap()).unwrap();
+        let connection = Box::pin(connection::serve(Rc::clone(&worker), stream, addr, admitted));
+        (Self { connection, worker, bystanders: pair().await, _writer: writer }, client, replica)
+    }
+
+    /// Lets the connection go on until `other` is done.
+    async fn until<T>(&mut self, other: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            () = &mut self.connection => panic!("the connection ended"),
+            done = awake(other) => done,
+        }
+    }
+
+    /// Sends a request and accepts it as the replica.
+    async fn ask(&mut self, client: &mut TcpStream, replica: &TcpListener, request: &str) -> TcpStream {
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (mut stream, _) = self.until(replica.accept()).await.unwrap();
+        let end = request.rsplit("\r\n\r\n").next().unwrap();
+        self.until(read_until(&mut stream, &format!("\r\n\r\n{end}"))).await;
+        stream
+    }
+
+    /// Waits until the runtime, but not the connection, knows all that has happened to the sockets.
+    async fn hear(&mut self) {
+        let (near, far) = &mut self.bystanders;
+        // It finds nothing, so that the runtime has to look before the next read.
+        assert!(far.try_read(&mut [0; 8]).is_err());
+        near.write_all(b"x").await.unwrap();
+        assert_eq!(awake(far.read(&mut [0; 8])).await.unwrap(), 1);
+    }
+
+    /// Lets the connection see all that has happened.
+    async fn catch_up(&mut self) {
+        self.hear().await;
+        self.until(yield_now()).await;
+    }
+
+    /// Lets time pass.
+    async fn pass(&mut self, time: Duration) {
+        advance(time).await;
+        self.catch_up().await;
+    }
+
+    fn replica(&self) -> Arc<Replica> {
+        Arc::clone(&self.worker.context.registry.replicas("gateway").unwrap().list()[0])
+    }
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (one, listener.accept().await.unwrap().0)
+}
+
+/// Waits without ever being idle, since a paused clock would jump then.
+async fn awake<T>(other: impl Future<Output = T>) -> T {
+    let never_idle = async {
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = other => done,
+        () = never_idle => panic!("not in time"),
+    }
+}
+
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let mut chunk = [0; 1024];
+        let count = stream.read(&mut chunk).await.unwrap();
+        assert!(count > 0, "ended early: {text:?}");
+        text += str::from_utf8(&chunk[..count]).unwrap();
+    }
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_sent_only_once_is_not_sent_on_a_connection_whose_end_the_runtime_has_not_heard_of() {
+    let (mut served, mut client, replica) = Served::start(|_| {}).await;
+    let mut kept = served.ask(&mut client, &replica, POST).await;
+    kept.write_all(OK.as_bytes()).await.unwrap();
+    served.until(read_until(&mut client, "ok")).await;
+
+    client.write_all(POST.as_bytes()).await.unwrap();
+    served.hear().await;
+    drop(kept);
+    let (mut fresh, _) = served.until(replica.accept()).await.unwrap();
+    served.until(read_until(&mut fresh, "hi")).await;
+    fresh.write_all(OK.as_bytes()).await.unwrap();
+    let answer = served.until(read_until(&mut client, "ok")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(served.worker.context.metrics.retries.load(Ordering::Relaxed), 0);
+    assert_eq!(served.replica().metrics().errors(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_may_still_send_waits_for_as_long_as_a_replica_may_take() {
+    for request in [GET, POST] {
+        let (mut served, mut client, replica) = Served::start(|s| s.response_timeout = SECOND * 60).await;
+        let mut asked = served.ask(&mut client, &replica, request).await;
+        served.pass(SECOND * 59).await;
+        asked.write_all(OK.as_bytes()).await.unwrap();
+        let answer = served.until(read_until(&mut client, "ok")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_finished_is_taken_for_gone_when_no_answer_has_begun_in_five_seconds() {
+    for request in [GET, POST] {
+        let (mut served, mut client, replica) = Served::start(|s| s.response_timeout = SECOND * 60).await;
+        let mut asked = served.ask(&mut client, &replica, request).await;
+        client.shutdown().await.unwrap();
+        served.catch_up().await;
+        served.pass(HALF_CLOSED - SECOND / 10).await;
+        advance(SECOND / 5).await;
+        awake(&mut served.connection).await;
+        assert_eq!(awake(asked.read(&mut [0])).await.unwrap(), 0, "the request is taken back");
+        let replica = served.replica();
+        assert_eq!((replica.metrics().errors(), replica.in_flight()), (0, 0), "it was not the replica's fault");
+        assert_eq!(awake(client.read(&mut [0])).await.unwrap(), 0, "there is nobody to be told");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_finished_waits_for_the_rest_of_an_answer_that_has_begun() {
+    let (mut served, mut client, replica) = Served::start(|s| s.idle_timeout = SECOND * 60).await;
+    let mut asked = served.ask(&mut client, &replica, GET).await;
+    client.shutdown().await.unwrap();
+    served.catch_up().await;
+    asked.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await.unwrap();
+    served.until(read_until(&mut client, "half")).await;
+    served.pass(SECOND * 59).await;
+    asked.write_all(b"rest").await.unwrap();
+    awake(async { tokio::join!(&mut served.connection, read_until(&mut client, "rest")) }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_silent_for_too_long_is_to_blame_even_if_the_client_has_finished() {
+    let (mut served, mut client, replica) = Served::start(|s| s.response_timeout = SECOND * 2).await;
+    let _asked = served.ask(&mut client, &replica, GET).await;
+    client.shutdown().await.unwrap();
+    served.catch_up().await;
+    advance(SECOND * 3).await;
+    let answer = awake(async { tokio::join!(&mut served.connection, read_until(&mut client, "}\n")).1 }).await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert_eq!(served.replica().metrics().errors(), 1);
+}
