@@ -1,0 +1,167 @@
+//! One pool before one replica, whose ends of the connections the tests hold.
+
+use super::*;
+use crate::proxy::tests::support::{DEADLINE, spec};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::Write;
+use std::net::{TcpListener, TcpStream as StdStream};
+use std::os::fd::AsRawFd;
+
+struct Bench {
+    pool: Pool,
+    replica: Replica,
+    listener: TcpListener,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let replica = Replica::new(spec("gateway", 1, listener.local_addr().unwrap()), Lifecycle::Running);
+        Self { pool: Pool::new(Rc::default(), Arc::default()), replica, listener }
+    }
+
+    async fn connect(&self) -> (Connection, StdStream) {
+        let connection = self.pool.connect(&self.replica, DEADLINE).await.unwrap();
+        (connection, self.listener.accept().unwrap().0)
+    }
+
+    /// Idle connections, the oldest first, and the replica's ends.
+    async fn fill(&self, count: usize) -> Vec<StdStream> {
+        let mut ends = Vec::new();
+        for _ in 0..count {
+            let (connection, end) = self.connect().await;
+            connection.give_back(&self.replica, Instant::now());
+            ends.push(end);
+        }
+        ends
+    }
+
+    fn take(&self, look: Look) -> Option<Connection> {
+        self.pool.take(&self.replica, look, Instant::now())
+    }
+
+    fn shelf(&self) -> Rc<Shelf> {
+        Rc::clone(&self.pool.shelves.borrow()[&self.replica.incarnation()])
+    }
+
+    fn idle(&self) -> usize {
+        self.shelf().idle.borrow().len()
+    }
+}
+
+#[tokio::test]
+async fn the_newest_is_taken_first_and_only_so_many_are_kept() {
+    let mut bench = Bench::new();
+    bench.pool.room = 5;
+    let ends = bench.fill(7).await;
+    assert_eq!(bench.idle(), 5);
+    for end in ends.iter().rev().take(3) {
+        let taken = bench.take(Look::Short).unwrap();
+        assert_eq!(taken.stream.local_addr().unwrap(), end.peer_addr().unwrap());
+        assert!(taken.was_kept);
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_give_way_where_descriptors_are_short() {
+    let bench = Bench::new();
+    let _ends = bench.fill(1).await;
+    // The lowest number that is free: whoever needs one more than there are now gets none.
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+    let before = getrlimit(Resource::Nofile);
+    let lowered = Rlimit { current: Some(next.unsigned_abs().into()), ..before.clone() };
+    setrlimit(Resource::Nofile, lowered).unwrap();
+    let first = bench.pool.connect(&bench.replica, DEADLINE).await;
+    let second = bench.pool.connect(&bench.replica, DEADLINE).await;
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert!(first.is_ok(), "the idle one made way: {first:?}");
+    assert!(matches!(second, Err(Failure::OutOfDescriptors(_))), "there was none left to make way: {second:?}");
+    assert_eq!(bench.idle(), 0);
+}
+
+#[tokio::test]
+async fn a_shortage_that_another_worker_met_is_heard_of_once() {
+    let bench = Bench::new();
+    let _ends = bench.fill(4).await;
+    bench.pool.sweep();
+    assert_eq!(bench.idle(), 4);
+    bench.pool.metrics.descriptor_shortages.fetch_add(1, Ordering::Relaxed);
+    bench.pool.sweep();
+    assert_eq!(bench.idle(), 2);
+    bench.pool.sweep();
+    assert_eq!(bench.idle(), 2);
+    bench.pool.make_way();
+    bench.pool.make_way();
+    assert_eq!(bench.idle(), 1, "the last is what those who are there are served with");
+}
+
+#[tokio::test]
+async fn a_closed_or_talkative_connection_is_not_taken_even_if_the_runtime_has_not_heard_of_it() {
+    let bench = Bench::new();
+    let mut ends = bench.fill(3).await;
+    // Nothing is awaited from here on.
+    ends[1].write_all(b"x").unwrap();
+    drop(ends.remove(2));
+    let taken = bench.take(Look::Long).unwrap();
+    assert_eq!(taken.stream.local_addr().unwrap(), ends[0].peer_addr().unwrap());
+    assert!(bench.take(Look::Long).is_none());
+}
+
+#[tokio::test]
+async fn what_the_runtime_has_heard_of_needs_no_long_look() {
+    let bench = Bench::new();
+    drop(bench.fill(1).await);
+    let (other, end) = bench.connect().await;
+    drop(end);
+    other.stream.readable().await.unwrap();
+    assert!(bench.take(Look::Short).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_age_and_a_replica_teaches_how_fast() {
+    let bench = Bench::new();
+    let _ends = bench.fill(1).await;
+    tokio::time::advance(MAX_IDLE_AGE - Duration::from_millis(1)).await;
+    let connection = bench.take(Look::Short).unwrap();
+    connection.note_keep_alive(Duration::from_secs(5));
+    connection.note_keep_alive(Duration::from_secs(60));
+    connection.give_back(&bench.replica, Instant::now());
+    assert_eq!(bench.shelf().limit.get(), Duration::from_secs(4));
+    tokio::time::advance(Duration::from_secs(4)).await;
+    assert!(bench.take(Look::Short).is_none());
+    bench.shelf().learn(Duration::ZERO);
+    assert_eq!(bench.shelf().limit.get(), MIN_IDLE_AGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_while_idle_teaches_too_unless_it_comes_at_once() {
+    let bench = Bench::new();
+    for (age, limit) in [(1, 30), (11, 8)] {
+        let ends = bench.fill(2).await;
+        tokio::time::advance(Duration::from_secs(age)).await;
+        let streams = bench.shelf();
+        drop(ends);
+        let idle = streams.idle.take();
+        for idle in &idle {
+            idle.stream.readable().await.unwrap();
+        }
+        streams.idle.replace(idle);
+        streams.sweep();
+        assert_eq!((bench.idle(), streams.limit.get()), (0, Duration::from_secs(limit)), "after {age} s");
+    }
+}
+
+#[tokio::test]
+async fn nothing_comes_back_to_a_replica_that_drains_or_left() {
+    let bench = Bench::new();
+    let (connection, _end) = bench.connect().await;
+    bench.shelf().close();
+    connection.give_back(&bench.replica, Instant::now());
+    assert_eq!(bench.idle(), 0);
+
+    let bench = Bench::new();
+    let (connection, _end) = bench.connect().await;
+    bench.replica.set_lifecycle(Lifecycle::Draining);
+    connection.give_back(&bench.replica, Instant::now());
+    assert_eq!(bench.idle(), 0);
+}
