@@ -230,7 +230,7 @@ fn small_reader(proxy: SocketAddr) -> (TcpStream, u16) {
 }
 
 /// More than such a client's buffer takes, less than the kernel keeps for evenkeel.
-const UNREAD: [u8; 200_000] = [b'x'; 200_000];
+static UNREAD: [u8; 200_000] = [b'x'; 200_000];
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_cut_off_though_its_answer_was_sent_whole_but_not_from_a_tunnel() {

@@ -69,7 +69,7 @@ async fn idle_connections_give_way_where_descriptors_are_short() {
     // The lowest number that is free: whoever needs one more than there are now gets none.
     let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
     let before = getrlimit(Resource::Nofile);
-    let lowered = Rlimit { current: Some(next.unsigned_abs().into()), ..before.clone() };
+    let lowered = Rlimit { current: Some(next.unsigned_abs().into()), ..before };
     setrlimit(Resource::Nofile, lowered).unwrap();
     let first = bench.pool.connect(&bench.replica, DEADLINE).await;
     let second = bench.pool.connect(&bench.replica, DEADLINE).await;
