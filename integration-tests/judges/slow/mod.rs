@@ -4,12 +4,13 @@
 mod healthy;
 mod sockets;
 
-use std::net::{Ipv4Addr, TcpStream};
-use std::thread;
+use std::net::Ipv4Addr;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use integration_tests::process::{self, Place, Process};
 use integration_tests::{Result, TestReplica, procfs};
+use tokio_util::sync::CancellationToken;
 
 use self::healthy::Healthy;
 use self::sockets::Sockets;
@@ -99,7 +100,8 @@ struct Outcome {
 
 /// All four, one after the other, each against an evenkeel of its own.
 pub(crate) fn run(site: &Site) -> Result<()> {
-    start_replica()?;
+    // Its address is another judge's afterwards.
+    let _replica = Replica::start()?;
     println!("slowhttptest: {CONNECTIONS} connections in each of its modes; limits of {} s", LIMIT.as_secs());
     let mut failed = Vec::new();
     for attack in &ATTACKS {
@@ -113,25 +115,35 @@ pub(crate) fn run(site: &Site) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(format!("attacks that did harm: {}", failed.join(", ")).into()) }
 }
 
-/// A replica that answers until this program ends.
-fn start_replica() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::spawn(move || {
-        runtime.block_on(async {
-            match TestReplica::start_at("replica", evenkeel::REPLICA) {
-                Ok(_replica) => std::future::pending().await,
-                Err(error) => error,
-            }
-        })
-    });
-    let deadline = Instant::now() + LIMIT;
-    while let Err(error) = TcpStream::connect(evenkeel::REPLICA) {
-        if Instant::now() > deadline {
-            return Err(format!("the replica: {error}").into());
-        }
-        thread::sleep(POLL);
+/// A replica that answers until this is dropped.
+struct Replica {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Replica {
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let replica = {
+            let _context = runtime.enter();
+            TestReplica::start_at("replica", evenkeel::REPLICA)?
+        };
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            runtime.block_on(stopped.cancelled());
+            drop(replica);
+        });
+        Ok(Self { stop, thread: Some(thread) })
     }
-    Ok(())
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        // Its socket is closed when its runtime is gone. A panic of it was printed.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl Attack {
