@@ -1,9 +1,10 @@
 //! What requests are read into: buffers that a worker lends, and that come back when they are dropped.
 //!
 //! A connection has one only from a request's first byte until its answer has ended, an idle connection none. Memory
-//! is bounded per request in flight: one buffer of [`SIZE`], or of [`SMALL`] while a short request waits, which grows to the limit of a head, and by [`MAX_KEPT`]
-//! for a body that may have to be sent again; and, in each direction, what a side that does not read has not taken of
-//! the last piece, at most a worker's scratch space (see [`Desk`](super::desk::Desk)), of which no more is read.
+//! is bounded per request in flight: one buffer of [`SIZE`], for which a short request that waits has one of [`SMALL`].
+//! It grows to the limit of a head, and by [`MAX_KEPT`] for a body that may have to be sent again. Besides, in each
+//! direction, there is what a side that does not read has not taken of the last piece, at most a worker's scratch space
+//! (see [`Desk`](super::desk::Desk)), of which no more is read.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -191,17 +191,22 @@ impl Exchange<'_> {
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
             let (surplus, unsent) = download.into_tunnel();
             Box::pin(tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent)).await;
-            replica.metrics().record_answer(status, self.worker.now().saturating_duration_since(self.began));
+            self.record(replica, status);
             return After::Close;
         } else if download.persists() && self.upload.is_done() {
             connection.give_back(replica, self.worker.now());
         }
-        replica.metrics().record_answer(status, self.worker.now().saturating_duration_since(self.began));
+        self.record(replica, status);
         if after == After::Close {
             // What it kept in case it had to be sent again is no reason to expect more.
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
         }
         after
+    }
+
+    /// Counts an answer that has ended now.
+    fn record(&self, replica: &Replica, status: u16) {
+        replica.metrics().record_answer(status, self.worker.now().saturating_duration_since(self.began));
     }
 
     /// Makes way for the next request: reads what is left of one that was answered before it had come, if that is

@@ -4,10 +4,10 @@
 //! (what a failed attempt means), `respond` (the one place that turns a cause into a status).
 //!
 //! What moves bytes: `listener` and `worker` take connections as far as `admission` lets them in (`per_client`,
-//! `descriptors`), `connection` is one client's from accept to close,
-//! `exchange` one request from top to bottom, `relay` a request (`upload`) and its answer (`download`) between one client
-//! and one replica, `tunnel` what follows a `101`. One task does all of that for a client; it borrows from its worker
-//! `buffers`, the `desk` and the `pool` of connections to replicas.
+//! `descriptors`), `connection` is one client's from accept to close, `exchange` one request from top to bottom, `relay`
+//! a request (`upload`) and its answer (`download`) between one client and one replica, `tunnel` what follows a `101`.
+//! One task does all of that for a client; it borrows from its worker `buffers`, the `desk` and the `pool` of connections
+//! to replicas.
 
 mod admission;
 mod bell;
