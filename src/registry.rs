@@ -84,9 +84,15 @@ impl Registry {
         all
     }
 
-    /// Wakes after membership or a lifecycle changed; the value counts those changes.
+    /// Wakes after membership, a lifecycle or anything else changed that says whether a replica may be picked; the
+    /// value counts those changes.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.shared.version.subscribe()
+    }
+
+    /// Wakes whoever watches: the caller has changed something about a replica that it alone writes.
+    pub(crate) fn announce(&self) {
+        self.shared.version.send_modify(|version| *version += 1);
     }
 }
 
@@ -123,7 +129,7 @@ impl RegistryWriter {
         let changed = edit.advanced || !edit.stale.is_empty();
         self.publish(edit);
         if changed {
-            self.registry.shared.version.send_modify(|version| *version += 1);
+            self.registry.announce();
         }
         changed
     }

@@ -67,7 +67,9 @@ impl Prober {
         let mut known = std::mem::take(probing);
         for replica in self.registry.services().iter().flat_map(|replicas| replicas.list()) {
             let now = Seen { replica: Arc::clone(replica), lifecycle: replica.lifecycle() };
-            let task = known.remove(&replica.incarnation()).unwrap_or_else(|| Probing::start(now.clone()));
+            let task = known
+                .remove(&replica.incarnation())
+                .unwrap_or_else(|| Probing::start(now.clone(), self.registry.clone()));
             task.seen.send_if_modified(|seen| {
                 let same = Arc::ptr_eq(&seen.replica, &now.replica) && seen.lifecycle == now.lifecycle;
                 *seen = now;
@@ -79,14 +81,14 @@ impl Prober {
 }
 
 impl Probing {
-    fn start(seen: Seen) -> Self {
+    fn start(seen: Seen, registry: Registry) -> Self {
         let (seen, news) = watch::channel(seen);
-        Self { seen, _task: AbortOnDropHandle::new(tokio::spawn(keep_probing(news))) }
+        Self { seen, _task: AbortOnDropHandle::new(tokio::spawn(keep_probing(news, registry))) }
     }
 }
 
 /// Probes one replica for as long as it is in the registry.
-async fn keep_probing(mut news: watch::Receiver<Seen>) {
+async fn keep_probing(mut news: watch::Receiver<Seen>, registry: Registry) {
     let (mut streak, mut pace) = (Streak::default(), Pace::default());
     loop {
         let Seen { replica, lifecycle } = news.borrow_and_update().clone();
@@ -101,7 +103,9 @@ async fn keep_probing(mut news: watch::Receiver<Seen>) {
         let outcome = probe(replica.spec().addr, spec).await;
         if replica.lifecycle() == lifecycle {
             let health = streak.count(outcome.is_ok(), replica.health(), spec);
-            record(&replica, health, outcome);
+            if record(&replica, health, outcome) {
+                registry.announce();
+            }
         }
         tokio::select! {
             () = sleep(pace.pause(replica.health(), spec.interval)) => {}
@@ -110,8 +114,8 @@ async fn keep_probing(mut news: watch::Receiver<Seen>) {
     }
 }
 
-/// Writes what a probe came to, and says so if it changed the replica's health.
-fn record(replica: &Replica, health: Health, outcome: Result<(), ProbeError>) {
+/// Writes what a probe came to, and says so if it changed the replica's health; whether it did.
+fn record(replica: &Replica, health: Health, outcome: Result<(), ProbeError>) -> bool {
     let (service, name) = (&replica.spec().service, &replica.spec().name);
     let cause = outcome.err();
     if let Some(cause) = &cause {
@@ -119,13 +123,14 @@ fn record(replica: &Replica, health: Health, outcome: Result<(), ProbeError>) {
         replica.set_last_error(format_args!("probe: {cause}"));
     }
     if health == replica.health() {
-        return;
+        return false;
     }
     replica.set_health(health);
     match cause {
         None => info!(service = %service, replica = %name, "Replica healthy"),
         Some(cause) => info!(service = %service, replica = %name, %cause, "Replica unhealthy"),
     }
+    true
 }
 
 #[cfg(test)]

@@ -177,3 +177,14 @@ async fn probes_end_with_the_replica_and_with_the_prober() {
     room.writer.apply(Change::Remove { provider: Provider::Docker, id: "gateway-1".into() });
     eventually(|| second.strong_count() == 0).await;
 }
+
+#[tokio::test]
+async fn who_watches_the_registry_hears_that_a_replica_became_ready() {
+    let mut room = Room::open();
+    let (addr, _) = replica(&Arc::new(AtomicUsize::new(200))).await;
+    room.sees(&ReplicaSpec { addr, ..spec("gateway", 1) }, Lifecycle::Running);
+    let mut news = room.registry.watch();
+    while room.replica().state() != State::Ready {
+        timeout(Duration::from_secs(5), news.changed()).await.expect("in time").unwrap();
+    }
+}
