@@ -26,7 +26,7 @@ use crate::discovery::docker::Watcher;
 use crate::discovery::status::DiscoveryStatus;
 use crate::health::Prober;
 use crate::metrics::ProxyMetrics;
-use crate::proxy::{Admission, Context, Listener, ProxyError, Worker, connection_limit};
+use crate::proxy::{Admission, Context, Hold, Listener, ProxyError, Worker, connection_limit};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::Lifecycle;
 
@@ -152,6 +152,7 @@ impl App {
             settings: settings.proxy.clone(),
             metrics: Arc::clone(&metrics),
             admission: Arc::new(admission),
+            hold: Hold::new(settings.proxy.hold.clone(), Arc::clone(&metrics)),
             stop_accepting: stop_accepting.clone(),
             abort: abort.token().clone(),
         });

@@ -28,6 +28,9 @@ pub enum PickError {
     /// Each of its replicas is starting, unhealthy, paused, draining, of weight 0, or already tried.
     #[error("no replica of service {0} is ready")]
     NoneReady(ServiceName),
+    /// Those that are ready, and not tried, have as many requests as they may have.
+    #[error("no replica of service {0} has room for another request")]
+    NoRoom(ServiceName),
 }
 
 /// The replicas that one request was already sent to, so that a retry goes elsewhere.
@@ -38,6 +41,11 @@ impl Tried {
     /// Notes an attempt at `replica`.
     pub fn add(&mut self, replica: &Replica) {
         self.0.push(replica.incarnation());
+    }
+
+    /// Whether there was none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether `replica`, in this or an older version of its facts, was tried.
@@ -73,18 +81,27 @@ impl Balancer {
             // Perhaps there is no ready replica only because others took the place of all that were.
             let newer = read()?;
             if Arc::ptr_eq(&newer, &replicas) {
-                return Err(PickError::NoneReady(newer.service().clone()));
+                let service = newer.service().clone();
+                let is_full = newer.list().iter().any(|replica| replica.is_pickable() && !tried.contains(replica));
+                return Err(if is_full { PickError::NoRoom(service) } else { PickError::NoneReady(service) });
             }
             replicas = newer;
         }
     }
 
+    /// Whether a replica that is not in `tried` is ready and has room.
+    pub fn has_other(&self, service: &str, tried: &Tried) -> bool {
+        let fits = |replica: &Arc<Replica>| replica.is_pickable() && replica.has_room() && !tried.contains(replica);
+        self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(fits))
+    }
+
     fn pick_from(&self, replicas: &Replicas, tried: &Tried) -> Option<Lease> {
         let rng = &mut *self.rng.borrow_mut();
-        // A claim fails only on a replica that stopped being ready since it was chosen.
+        // A claim fails only on a replica that stopped being ready, or got its last request, since it was chosen.
         for _ in 0..replicas.list().len() {
-            let lease = Lease::claim(policy::choose(self.policy, replicas, tried, rng)?);
-            if lease.replica().is_pickable() {
+            if let Some(lease) = Lease::claim(policy::choose(self.policy, replicas, tried, rng)?)
+                && lease.replica().is_pickable()
+            {
                 return Some(lease);
             }
         }

@@ -57,11 +57,13 @@ pub enum AttemptFailure {
     Reset,
     /// What the replica sent is not HTTP.
     Protocol,
+    /// Docker or the probes said that the replica is gone before it had answered.
+    Lost,
 }
 
 impl AttemptFailure {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Connect, Self::Timeout, Self::Reset, Self::Protocol];
+    pub const ALL: [Self; 5] = [Self::Connect, Self::Timeout, Self::Reset, Self::Protocol, Self::Lost];
 
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
@@ -70,6 +72,7 @@ impl AttemptFailure {
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::Protocol => "protocol",
+            Self::Lost => "lost",
         }
     }
 }
@@ -155,6 +158,8 @@ pub enum Refusal {
     NoSuchService,
     /// The service has no replica that takes requests now.
     NoReplicaReady,
+    /// Every replica that is ready has as many requests as it may have.
+    ReplicasBusy,
     /// There is no file descriptor for a connection to a replica.
     Overloaded,
     /// No connection to a replica: refused or unreachable.
@@ -173,7 +178,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::BodyTooLarge,
@@ -181,6 +186,7 @@ impl Refusal {
         Self::ClientTimeout,
         Self::NoSuchService,
         Self::NoReplicaReady,
+        Self::ReplicasBusy,
         Self::Overloaded,
         Self::ConnectFailed,
         Self::ConnectTimeout,
@@ -200,6 +206,7 @@ impl Refusal {
             Self::ClientTimeout => "client-timeout",
             Self::NoSuchService => "no-such-service",
             Self::NoReplicaReady => "no-replica-ready",
+            Self::ReplicasBusy => "replicas-busy",
             Self::Overloaded => "overloaded",
             Self::ConnectFailed => "connect-failed",
             Self::ConnectTimeout => "connect-timeout",
@@ -239,6 +246,34 @@ impl AcceptPause {
     }
 }
 
+/// How a request's wait for a replica ended: the values of the label `outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// A replica took it.
+    Released,
+    /// It had waited for as long as it may.
+    Expired,
+    /// Its client left.
+    Abandoned,
+    /// It did not get to wait: too many did already.
+    Shed,
+}
+
+impl HoldEnd {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Released, Self::Expired, Self::Abandoned, Self::Shed];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Abandoned => "abandoned",
+            Self::Shed => "shed",
+        }
+    }
+}
+
 /// The counters of the proxy as a whole, shared by all data-plane threads. Nothing here is written by a request
 /// that goes well on a connection that is already open.
 #[derive(Debug, Default)]
@@ -255,6 +290,9 @@ pub struct ProxyMetrics {
     pub workers_waiting: AtomicU64,
     /// Further attempts after a failed one.
     pub retries: AtomicU64,
+    /// Requests that wait for a replica now.
+    pub requests_held: AtomicU64,
+    hold_ends: [AtomicU64; HoldEnd::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
     accept_pauses: [AtomicU64; AcceptPause::ALL.len()],
 }
@@ -270,6 +308,18 @@ impl ProxyMetrics {
     /// How often workers stopped accepting so far, by reason.
     pub fn accept_pauses(&self) -> impl Iterator<Item = (AcceptPause, u64)> {
         AcceptPause::ALL.into_iter().zip(self.accept_pauses.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Counts a request whose wait for a replica ended.
+    pub fn record_hold_end(&self, end: HoldEnd) {
+        if let Some(count) = self.hold_ends.get(end as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How waits for a replica ended so far, by outcome.
+    pub fn hold_ends(&self) -> impl Iterator<Item = (HoldEnd, u64)> {
+        HoldEnd::ALL.into_iter().zip(self.hold_ends.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Counts an answer of our own.
@@ -345,8 +395,8 @@ mod tests {
             (0..times).for_each(|_| metrics.record_failure(failure));
         }
         let words: Vec<_> = metrics.failures().map(|(failure, count)| (failure.as_str(), count)).collect();
-        assert_eq!(words, [("connect", 1), ("timeout", 2), ("reset", 3), ("protocol", 4)]);
-        assert_eq!(metrics.errors(), 10);
+        assert_eq!(words, [("connect", 1), ("timeout", 2), ("reset", 3), ("protocol", 4), ("lost", 5)]);
+        assert_eq!(metrics.errors(), 15);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -103,6 +104,8 @@ pub struct ReplicaSpec {
     pub probe: ProbeSpec,
     /// How long its requests may go on after it began to drain; `None`: until they end.
     pub drain_timeout: Option<Duration>,
+    /// How many requests it may have at once; `None`: any number.
+    pub max_concurrency: Option<NonZeroU32>,
 }
 
 /// Where a replica is in its life, as discovery sees it.
@@ -298,6 +301,11 @@ impl Replica {
     /// Whether it may get a new request now.
     pub fn is_pickable(&self) -> bool {
         self.spec.weight > 0 && self.state() == State::Ready
+    }
+
+    /// Whether it has fewer requests than it may have.
+    pub fn has_room(&self) -> bool {
+        self.spec.max_concurrency.is_none_or(|limit| self.in_flight() < u64::from(limit.get()))
     }
 
     /// Records where discovery sees it now. Only the registry calls this, and it never leaves `Draining`.

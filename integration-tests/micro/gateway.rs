@@ -58,6 +58,7 @@ impl Gateway {
             weight,
             probe: ProbeSpec::default(),
             drain_timeout: None,
+            max_concurrency: None,
         };
         let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
         self.writer.apply(Change::Upsert { provider: Provider::Static, replica })

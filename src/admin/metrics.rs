@@ -82,6 +82,10 @@ impl Scrape {
         let help = "Workers whose next client waits for room under --max-connections.";
         page.gauge("evenkeel_workers_waiting", help, count(&proxy.workers_waiting))?;
         page.counter("evenkeel_retries", "Further attempts after a failed one.", count(&proxy.retries))?;
+        let help = "Requests that wait for a replica.";
+        page.gauge("evenkeel_requests_held", help, count(&proxy.requests_held))?;
+        let ends = proxy.hold_ends().map(|(end, count)| (vec![("outcome", end.as_str().into())], count));
+        page.counter("evenkeel_holds", "Requests whose wait for a replica ended, by outcome.", ends)?;
         let refusals = proxy.refusals().map(|(refusal, count)| (vec![("reason", refusal.as_str().into())], count));
         page.counter("evenkeel_refusals", "Requests that we answered ourselves, by reason.", refusals)
     }

@@ -61,6 +61,7 @@ impl Fixture {
             weight: 1,
             probe: ProbeSpec::default(),
             drain_timeout: None,
+            max_concurrency: None,
         };
         edit(&mut spec);
         let service = spec.service.clone();

@@ -1,5 +1,6 @@
 //! The lease: the claim of one request on one replica.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,12 +14,14 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Counts a request in, before the caller checks whether the replica still takes one. Both this and the
-    /// start of a drain are sequentially consistent: either the check sees the drain, or whoever waits for the
-    /// drained replica's last request sees this one.
-    pub(super) fn claim(replica: &Arc<Replica>) -> Self {
-        replica.in_flight_cell().fetch_add(1, Ordering::SeqCst);
-        Self { replica: Arc::clone(replica) }
+    /// Counts a request in, before the caller checks whether the replica still takes one; `None` if it has as many as
+    /// it may have. Both this and the start of a drain are sequentially consistent: either the check sees the drain, or
+    /// whoever waits for the drained replica's last request sees this one.
+    pub(super) fn claim(replica: &Arc<Replica>) -> Option<Self> {
+        let before = replica.in_flight_cell().fetch_add(1, Ordering::SeqCst);
+        let lease = Self { replica: Arc::clone(replica) };
+        let has_room = |limit: NonZeroU32| before < u64::from(limit.get());
+        replica.spec().max_concurrency.is_none_or(has_room).then_some(lease)
     }
 
     /// The replica that was picked.
@@ -28,7 +31,8 @@ impl Lease {
 }
 
 impl Drop for Lease {
+    /// In one order with whoever waits for room: either it sees this, or whoever ends the request sees it wait.
     fn drop(&mut self) {
-        self.replica.in_flight_cell().fetch_sub(1, Ordering::Release);
+        self.replica.in_flight_cell().fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn choose<'a>(
     tried: &Tried,
     rng: &mut Rng,
 ) -> Option<&'a Arc<Replica>> {
-    let ready = |replica: &Replica| replica.is_pickable() && !tried.contains(replica);
+    let ready = |replica: &Replica| replica.is_pickable() && replica.has_room() && !tried.contains(replica);
     let all_ready = || replicas.list().iter().filter(|replica| ready(replica));
     match policy {
         Policy::P2c => {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -189,9 +190,36 @@ proptest! {
                     Ok(lease) => prop_assert!(ready.contains(&number(&lease)), "{} of {:?}", number(&lease), ready),
                     Err(PickError::NoSuchService(_)) => prop_assert!(conditions.is_empty()),
                     Err(PickError::NoneReady(_)) => prop_assert!(ready.is_empty() && !conditions.is_empty()),
+                    Err(PickError::NoRoom(_)) => prop_assert!(false, "none has a limit"),
                 }
             }
             prop_assert_eq!(in_flight(&registry), 0);
+        }
+    }
+
+    #[test]
+    fn no_replica_gets_more_than_it_may_have_and_every_room_is_found(
+        limits in prop::collection::vec(1..4_u32, 1..6),
+        seed: u64,
+    ) {
+        for policy in Policy::ALL {
+            let (registry, mut writer) = gateway(&vec![1; limits.len()]);
+            for (number, limit) in (1..).zip(&limits) {
+                let spec = ReplicaSpec { max_concurrency: NonZeroU32::new(*limit), ..spec("gateway", number) };
+                let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
+                writer.apply(Change::Upsert { provider: Provider::Docker, replica });
+            }
+            let (balancer, room) = (Balancer::new(registry.clone(), policy, seed), limits.iter().sum::<u32>());
+            let pick = || balancer.pick("gateway", &Tried::default());
+            let mut leases: Vec<_> = (0..room).map(|_| pick().unwrap()).collect();
+            for (replica, limit) in registry.replicas("gateway").unwrap().list().iter().zip(&limits) {
+                prop_assert_eq!(replica.in_flight(), u64::from(*limit));
+            }
+            prop_assert_eq!(pick().unwrap_err(), PickError::NoRoom("gateway".into()));
+            prop_assert!(!balancer.has_other("gateway", &Tried::default()));
+            let freed = number(&leases.remove(leases.len() / 2));
+            prop_assert!(balancer.has_other("gateway", &Tried::default()));
+            prop_assert_eq!(number(&pick().unwrap()), freed);
         }
     }
 

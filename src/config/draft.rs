@@ -60,6 +60,7 @@ impl Draft {
             weight: 1,
             probe: self.docker.probe.clone(),
             drain_timeout: self.docker.drain_timeout,
+            max_concurrency: self.docker.max_concurrency,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -110,6 +110,17 @@ pub(super) fn connections(text: &str) -> Parsed<Option<NonZeroUsize>> {
 /// How many connections one client may have, or `off`.
 pub(super) fn connections_per_client(text: &str) -> Parsed<Option<NonZeroUsize>> {
     unless(text, OFF, || number(text, 1..=MOST_CONNECTIONS, 100).map(NonZeroUsize::new))
+}
+
+/// How much memory requests may keep while they wait.
+pub(super) fn held_bytes(text: &str) -> Parsed<usize> {
+    let bytes: u64 = size(text, 1 << 10..=1 << 40, "64MiB")?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// How many requests a replica may have at once, or `off`.
+pub(super) fn concurrency(text: &str) -> Parsed<Option<NonZeroU32>> {
+    unless(text, OFF, || number(text, 1..=u32::MAX, 100).map(NonZeroU32::new))
 }
 
 /// Nothing if the text is this word, else what `parse` makes of it.

@@ -1,7 +1,7 @@
 //! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -58,8 +58,21 @@ pub struct ProxySettings {
     pub retries: u32,
     /// Who may say `X-Forwarded-*` about somebody else.
     pub trusted_proxies: Vec<IpNet>,
+    /// How requests wait that no replica can take.
+    pub hold: HoldSettings,
     /// How much is taken.
     pub limits: LimitSettings,
+}
+
+/// How requests wait for a replica, for each service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldSettings {
+    /// How long one may wait in all; zero: not at all.
+    pub time: Duration,
+    /// How many may wait at once.
+    pub requests: usize,
+    /// How many bytes those may keep in memory.
+    pub bytes: usize,
 }
 
 /// How much of a message, and how many clients, are taken.
@@ -96,6 +109,8 @@ pub struct DockerSettings {
     pub probe: ProbeSpec,
     /// The drain timeout of replicas whose labels say nothing else; `None`: until their requests end.
     pub drain_timeout: Option<Duration>,
+    /// The requests that a replica may have at once, where its labels say nothing else; `None`: any number.
+    pub max_concurrency: Option<NonZeroU32>,
     /// The time between two full relists.
     pub resync_interval: Duration,
 }
@@ -175,8 +190,15 @@ impl Default for ProxySettings {
             tunnel_timeout: Duration::from_secs(3600),
             retries: 2,
             trusted_proxies: Vec::new(),
+            hold: HoldSettings::default(),
             limits: LimitSettings::default(),
         }
+    }
+}
+
+impl Default for HoldSettings {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(10), requests: 10_000, bytes: 64 * 1024 * 1024 }
     }
 }
 
@@ -203,6 +225,7 @@ impl Default for DockerSettings {
             port: None,
             probe: ProbeSpec::default(),
             drain_timeout: None,
+            max_concurrency: None,
             resync_interval: Duration::from_secs(30),
         }
     }

@@ -1,14 +1,14 @@
 //! The whole room: texts from every source in, settings or errors out.
 
 use std::collections::BTreeSet;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
 use proptest::prelude::*;
 
 use super::keys::{CONFIG, KEYS};
-use super::settings::{LimitSettings, LogFormat, Settings};
+use super::settings::{HoldSettings, LimitSettings, LogFormat, Settings};
 use super::{Error, Errors, Flags, Resolved, Sources};
 use crate::service::Policy;
 
@@ -131,6 +131,7 @@ fn every_setting_reaches_its_place() {
         --health-timeout 5s --healthy-threshold 6 --unhealthy-threshold 7 --drain-timeout 8s --resync-interval 9s \
         --connect-timeout 10s --response-timeout 11s --head-timeout 12s --keep-alive-timeout 13s --idle-timeout 14s \
         --first-byte-timeout 16s --tunnel-timeout 17s --max-head-bytes 18KiB --max-headers 19 --max-target-bytes 20KiB \
+        --max-concurrency 24 --hold 25s --max-held-requests 26 --max-held-bytes 27KiB \
         --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 \
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --lame-duck 15s --shutdown-timeout 0s --log debug \
         --log-format json";
@@ -152,10 +153,12 @@ fn every_setting_reaches_its_place() {
         connections_per_client: NonZeroUsize::new(23),
     };
     assert_eq!(proxy.limits, expected);
+    assert_eq!(proxy.hold, HoldSettings { time: seconds(25), requests: 26, bytes: 27 << 10 });
     assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     let docker = docker.unwrap();
     assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
     assert_eq!((docker.project.as_deref(), docker.network.as_deref()), (Some("shop"), Some("back")));
+    assert_eq!(docker.max_concurrency, NonZeroU32::new(24));
     assert_eq!((docker.port, docker.resync_interval), (Some(81), seconds(9)));
     assert_eq!((docker.probe.path.as_deref(), docker.drain_timeout), (Some("/up"), Some(seconds(8))));
     assert_eq!((docker.probe.interval, docker.probe.timeout), (seconds(4), seconds(5)));

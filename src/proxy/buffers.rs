@@ -74,6 +74,11 @@ impl Buffer {
         self.data.get_mut(self.start..self.end).unwrap_or_default()
     }
 
+    /// How much memory it takes, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.data.len()
+    }
+
     /// Forgets the first `count` bytes.
     pub(super) fn consume(&mut self, count: usize) {
         self.start = self.end.min(self.start + count);

@@ -15,9 +15,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::admission::Admitted;
-use super::buffers::{Buffer, Buffers};
+use super::buffers::{self, Buffer, Buffers};
 use super::desk::Reach;
 use super::exchange::{self, After};
+use super::failure::Failure;
 use super::http1::client::ClientAddr;
 use super::http1::{Method, Parsed, RejectReason, RequestHead, RequestScan, Version};
 use super::outbox::{Outbox, poll_read};
@@ -127,6 +128,11 @@ impl Client {
         }
     }
 
+    /// How much memory its buffer takes, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.as_ref().map(Buffer::memory).unwrap_or_default()
+    }
+
     /// Whether no more can be read unless the buffer grows.
     pub(super) fn is_full(&self) -> bool {
         self.buffer.as_ref().is_some_and(Buffer::is_full)
@@ -156,6 +162,29 @@ impl Client {
         self.has_finished |= matches!(outcome, Poll::Ready(Ok(0)));
         self.buffer = Some(buffer).filter(|buffer| !buffer.filled().is_empty());
         outcome
+    }
+
+    /// Looks for a client that has gone away, once it `may` have nothing else to say: what it sends meanwhile is the
+    /// next request. One that has only finished sending still waits for its answer.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>, may: bool) -> Result<(), Failure> {
+        self.read_ahead(cx, |client| may && client.has_room(buffers::SIZE))
+    }
+
+    /// The same without taking more memory, as far as that goes: while a request waits.
+    pub(super) fn watch_in_place(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.read_ahead(cx, |client| !client.is_full())
+    }
+
+    fn read_ahead(&mut self, cx: &mut Context<'_>, may: impl Fn(&mut Self) -> bool) -> Result<(), Failure> {
+        while !self.has_finished && may(self) {
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => break,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(Failure::ClientGone(error)),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the next request's head.

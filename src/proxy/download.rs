@@ -327,6 +327,16 @@ impl Download {
         }
     }
 
+    /// Whether any byte of an answer came.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// What it means that the replica is gone, or as good as gone.
+    pub(super) fn lost(&self, news: &'static str) -> Failure {
+        Failure::Lost { answer_began: self.has_begun, news }
+    }
+
     /// What it means that the replica's connection is gone.
     pub(super) fn closed(&self, detail: String) -> Failure {
         Failure::Closed { answer_began: self.has_begun, detail }

@@ -1,8 +1,9 @@
-//! One request from top to bottom: route → pick → connect → relay, with the retries around the last three, then what
-//! becomes of the client's connection.
+//! One request from top to bottom: route → pick, or wait for it → connect → relay, with the retries around the last
+//! three, then what becomes of the client's connection.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,20 +13,26 @@ use tracing::debug;
 use super::connection::Client;
 use super::download::Download;
 use super::failure::Failure;
+use super::hold::Hold;
 use super::pool::{Connection, Look};
 use super::relay::Relay;
 use super::request::Request;
 use super::respond::Cause;
-use super::retry::Retries;
+use super::retry::{Price, Retries};
 use super::upload::Upload;
+use super::wait::Wait;
 use super::worker::Worker;
 use super::{route, tunnel};
-use crate::balancer::{PickError, Tried};
+use crate::balancer::{Lease, PickError, Tried};
 use crate::metrics::Refusal;
-use crate::replica::Replica;
+use crate::replica::{Lifecycle, Replica};
 
 /// How long the rest of a request may take that was answered before it had come.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long to wait for the news that a replica is going, whose connections were closed: Docker tells of it a moment
+/// later.
+const LATE_NEWS: Duration = Duration::from_millis(250);
 
 /// What becomes of a client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +56,11 @@ struct Failed {
 }
 
 /// One request of a client.
-struct Exchange<'a> {
-    worker: &'a Worker,
-    client: &'a mut Client,
+pub(super) struct Exchange<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) client: &'a mut Client,
     request: &'a Request,
-    service: Cow<'a, str>,
+    pub(super) service: Cow<'a, str>,
     began: Instant,
     /// The request's way to the replica that was tried last.
     upload: Upload,
@@ -92,33 +99,49 @@ impl Exchange<'_> {
         let mut retries = Retries::new(worker.context.settings.retries);
         let mut tried = Tried::default();
         let (mut is_fresh_only, mut was_kept_dead) = (false, false);
+        let mut wait = Wait::default();
         let mut last: Option<Failure> = None;
         loop {
-            let lease = match (worker.balancer.pick(&self.service, &tried), &last) {
-                (Ok(lease), _) => lease,
+            // Who waits already goes first; a request that had its turn goes on.
+            let has_line = last.is_none() && worker.context.hold.has_line(&self.service);
+            let picked = (!has_line).then(|| worker.balancer.pick(&self.service, &tried));
+            let lease = match picked {
+                Some(Ok(lease)) => lease,
                 // Only a kept connection was dead: its replica itself may well take the request.
-                (Err(PickError::NoneReady { .. }), Some(_)) if std::mem::take(&mut was_kept_dead) => {
+                Some(Err(_)) if std::mem::take(&mut was_kept_dead) => {
                     tried = Tried::default();
                     continue;
                 }
-                (Err(_), Some(failure)) => return Err(failure.cause()),
-                (Err(PickError::NoSuchService { .. }), None) => return Err(Some(refused(Refusal::NoSuchService))),
-                (Err(PickError::NoneReady { .. }), None) => return Err(Some(refused(Refusal::NoReplicaReady))),
+                Some(Err(error)) if worker.context.hold.settings().time.is_zero() => {
+                    return Err(last.map_or_else(|| Some(refused(&error)), |failure| failure.cause()));
+                }
+                Some(Err(_)) | None => {
+                    let waited = Box::pin(self.wait(&mut wait, std::mem::take(&mut tried))).await;
+                    waited.map_err(|cause| last.as_ref().filter(|_| cause.is_some()).map_or(cause, Failure::cause))?
+                }
             };
+            let claim = Claim::new(lease, &worker.context.hold);
             if last.is_some() {
                 worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
             }
-            let replica = lease.replica();
-            let Failed { failure, was_reused } = match self.attempt(replica, is_fresh_only, retries.is_allowed()).await
-            {
+            let replica = claim.lease.replica();
+            let Failed { failure, was_reused } = match self.attempt(replica, is_fresh_only, &retries, &tried).await {
                 Ok(after) => return Ok(after),
                 Err(failed) => failed,
             };
             note(replica, &failure);
             let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
-            let is_affordable = || worker.budget.borrow_mut().take(worker.seconds());
-            if !retries.take(&failure, was_reused, is_replayable, is_affordable) {
-                return Err(failure.cause());
+            match retries.price(&failure, was_reused, is_replayable) {
+                None => return Err(failure.cause()),
+                Some(Price::Nothing) => {}
+                Some(Price::Attempt) => retries.spend(),
+                Some(Price::Budget) => {
+                    let is_affordable = worker.budget.borrow_mut().take(worker.seconds());
+                    if !is_affordable && !self.is_leaving(replica).await {
+                        return Err(failure.cause());
+                    }
+                    retries.spend();
+                }
             }
             tried.add(replica);
             if was_reused {
@@ -131,16 +154,24 @@ impl Exchange<'_> {
 
     /// Sends the request to one replica, over an idle connection or a new one, and passes its answer on. Idle
     /// connections that turn out to be closed before anything was written to them are no failure: the next is taken.
-    async fn attempt(&mut self, replica: &Replica, is_fresh_only: bool, may_retry: bool) -> Result<After, Failed> {
+    async fn attempt(
+        &mut self,
+        replica: &Replica,
+        is_fresh_only: bool,
+        retries: &Retries,
+        tried: &Tried,
+    ) -> Result<After, Failed> {
         let worker = self.worker;
-        let keeps = may_retry && self.request.is_idempotent();
+        let keeps = retries.is_allowed() && self.request.is_idempotent();
+        let may_move = || retries.is_allowed() && worker.balancer.has_other(&self.service, tried);
+        let limit = worker.context.settings.connect_timeout;
         let look = if keeps { Look::Short } else { Look::Long };
         loop {
             let idle = if is_fresh_only { None } else { worker.pool.take(replica, look, worker.now()) };
             let mut connection = match idle {
                 Some(idle) => idle,
                 // Boxed, as the tunnel below, so that idle connections' tasks need no room for what is rare.
-                None => match Box::pin(worker.pool.connect(replica, worker.context.settings.connect_timeout)).await {
+                None => match Box::pin(worker.pool.connect(replica, limit, may_move)).await {
                     Ok(connection) => connection,
                     Err(failure) => return Err(Failed { failure, was_reused: false }),
                 },
@@ -157,6 +188,8 @@ impl Exchange<'_> {
                 connection: &mut connection,
                 upload: &mut self.upload,
                 download: &mut download,
+                may_move: keeps && retries.has_left(),
+                tried,
             };
             let outcome = relay.run().await;
             match (outcome, download.status()) {
@@ -167,6 +200,13 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the replica is going, as Docker says now or in a moment.
+    async fn is_leaving(&self, replica: &Replica) -> bool {
+        let mut changes = self.worker.context.registry.watch();
+        let is_told = async { while replica.lifecycle() != Lifecycle::Draining && changes.changed().await.is_ok() {} };
+        timeout(LATE_NEWS, is_told).await.is_ok()
     }
 
     /// Settles what an answer leaves behind: the record, the replica's connection, the tunnel if it switched protocols.
@@ -231,8 +271,40 @@ impl Exchange<'_> {
     }
 }
 
-fn refused(refusal: Refusal) -> Cause {
-    Cause::Refused(refusal)
+/// What a client is told if no replica was picked.
+pub(super) fn refused(error: &PickError) -> Cause {
+    Cause::Refused(match error {
+        PickError::NoSuchService(_) => Refusal::NoSuchService,
+        PickError::NoneReady(_) => Refusal::NoReplicaReady,
+        PickError::NoRoom(_) => Refusal::ReplicasBusy,
+    })
+}
+
+/// A lease, and who it makes way for when it has ended: dropped in this order.
+struct Claim<'a> {
+    lease: Lease,
+    _next: Option<Next<'a>>,
+}
+
+/// Whoever waits for room at a replica.
+struct Next<'a> {
+    hold: &'a Hold,
+    replica: Arc<Replica>,
+}
+
+impl<'a> Claim<'a> {
+    fn new(lease: Lease, hold: &'a Hold) -> Self {
+        let replica = lease.replica();
+        let is_limited = replica.spec().max_concurrency.is_some();
+        let next = is_limited.then(|| Next { hold, replica: Arc::clone(replica) });
+        Self { lease, _next: next }
+    }
+}
+
+impl Drop for Next<'_> {
+    fn drop(&mut self) {
+        self.hold.wake(self.replica.spec().service.as_str());
+    }
 }
 
 /// Counts a failed attempt against the replica, if it was the replica's fault.

@@ -29,6 +29,14 @@ pub(super) enum Failure {
         /// What the connection said.
         detail: String,
     },
+    /// Docker or the probes say that the replica is gone, or as good as gone, before its answer was whole.
+    #[error("{news} before the answer was whole")]
+    Lost {
+        /// Whether any byte of an answer had come.
+        answer_began: bool,
+        /// What was said of the replica.
+        news: &'static str,
+    },
     /// The request was sent, and no answer, or no more of it, came in time.
     #[error("no answer in time")]
     ResponseTimeout,
@@ -70,18 +78,13 @@ impl Failure {
         }
     }
 
-    /// Whether the replica cannot have seen any of the request, and another may.
-    pub(super) fn is_unsent(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::ConnectTimeout | Self::Unsent)
-    }
-
     /// What the client is told if this was the last attempt; `None` if there is nobody to be told.
     pub(super) fn cause(&self) -> Option<Cause> {
         Some(Cause::Refused(match self {
             Self::Connect(_) | Self::Unsent => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
             Self::OutOfDescriptors(_) => Refusal::Overloaded,
-            Self::Closed { .. } => Refusal::ReplicaReset,
+            Self::Closed { .. } | Self::Lost { .. } => Refusal::ReplicaReset,
             Self::ResponseTimeout => Refusal::ResponseTimeout,
             Self::Protocol(_) => Refusal::ReplicaProtocol,
             Self::ClientBody(reason) => return Some(Cause::Rejected(*reason)),
@@ -96,6 +99,7 @@ impl Failure {
         match self {
             Self::Connect(_) | Self::ConnectTimeout | Self::Unsent => Some(AttemptFailure::Connect),
             Self::Closed { .. } => Some(AttemptFailure::Reset),
+            Self::Lost { .. } => Some(AttemptFailure::Lost),
             Self::ResponseTimeout => Some(AttemptFailure::Timeout),
             Self::Protocol(_) => Some(AttemptFailure::Protocol),
             Self::OutOfDescriptors(_) => None,
@@ -113,22 +117,23 @@ mod tests {
         let closed = |answer_began| Failure::Closed { answer_began, detail: String::new() };
         let refused = Failure::Connect(io::ErrorKind::ConnectionRefused.into());
         let gone = Failure::ClientGone(io::ErrorKind::ConnectionReset.into());
-        for (failure, blame, unsent, status) in [
-            (refused, Blame::Replica, true, Some(502)),
-            (Failure::ConnectTimeout, Blame::Replica, true, Some(504)),
-            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), Blame::Us, false, Some(503)),
-            (Failure::Unsent, Blame::Replica, true, Some(502)),
-            (closed(true), Blame::Replica, false, Some(502)),
-            (closed(false), Blame::Replica, false, Some(502)),
-            (Failure::ResponseTimeout, Blame::Replica, false, Some(504)),
-            (Failure::Protocol("x"), Blame::Replica, false, Some(502)),
-            (Failure::ClientBody(RejectReason::ChunkSize), Blame::Client, false, Some(400)),
-            (Failure::ClientBrokeOff, Blame::Client, false, Some(400)),
-            (Failure::ClientStalled, Blame::Client, false, Some(408)),
-            (gone, Blame::Client, false, None),
+        for (failure, blame, status) in [
+            (refused, Blame::Replica, Some(502)),
+            (Failure::ConnectTimeout, Blame::Replica, Some(504)),
+            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), Blame::Us, Some(503)),
+            (Failure::Unsent, Blame::Replica, Some(502)),
+            (closed(true), Blame::Replica, Some(502)),
+            (closed(false), Blame::Replica, Some(502)),
+            (Failure::Lost { answer_began: false, news: "x" }, Blame::Replica, Some(502)),
+            (Failure::ResponseTimeout, Blame::Replica, Some(504)),
+            (Failure::Protocol("x"), Blame::Replica, Some(502)),
+            (Failure::ClientBody(RejectReason::ChunkSize), Blame::Client, Some(400)),
+            (Failure::ClientBrokeOff, Blame::Client, Some(400)),
+            (Failure::ClientStalled, Blame::Client, Some(408)),
+            (gone, Blame::Client, None),
         ] {
             let told = failure.cause().map(|cause| cause.status());
-            assert_eq!((failure.blame(), failure.is_unsent(), told), (blame, unsent, status), "{failure}");
+            assert_eq!((failure.blame(), told), (blame, status), "{failure}");
         }
     }
 }

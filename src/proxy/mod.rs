@@ -3,6 +3,8 @@
 //! What decides is pure and knows no socket: `http1` (the codec), `route` (where to), `failure`, `retry` and `budget`
 //! (what a failed attempt means), `respond` (the one place that turns a cause into a status).
 //!
+//! Where requests wait: `hold` has the lines, `wait` is one request's time in one.
+//!
 //! What moves bytes: `listener` and `worker` take connections as far as `admission` lets them in (`per_client`,
 //! `descriptors`), `connection` is one client's from accept to close, `exchange` one request from top to bottom, `relay`
 //! a request (`upload`) and its answer (`download`) between one client and one replica, `tunnel` what follows a `101`.
@@ -20,6 +22,7 @@ mod desk;
 mod download;
 mod exchange;
 mod failure;
+mod hold;
 pub mod http1;
 mod listener;
 mod outbox;
@@ -35,6 +38,7 @@ mod tests;
 mod timer;
 mod tunnel;
 mod upload;
+mod wait;
 mod worker;
 
 use std::io;
@@ -49,6 +53,7 @@ use crate::registry::Registry;
 
 pub use admission::Admission;
 pub use descriptors::connection_limit;
+pub use hold::Hold;
 pub use listener::Listener;
 pub use worker::Worker;
 
@@ -63,6 +68,8 @@ pub struct Context {
     pub metrics: Arc<ProxyMetrics>,
     /// Who is let in.
     pub admission: Arc<Admission>,
+    /// Where requests wait that no replica can take.
+    pub hold: Hold,
     /// Fires when no new connection is to be taken and the open ones are to finish.
     pub stop_accepting: CancellationToken,
     /// Fires when everything is to end at once.

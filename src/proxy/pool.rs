@@ -1,11 +1,15 @@
 //! Connections to replicas, and those of them that are idle: one pool per worker, so nothing is locked.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -18,7 +22,7 @@ use super::bell::Bell;
 use super::failure::Failure;
 use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
-use crate::replica::{Lifecycle, Replica};
+use crate::replica::{Lifecycle, Replica, State};
 
 /// Idle connections kept per replica and worker: no fewer than a busy worker has in use from one look at its sockets
 /// to the next, or it opens new ones all the time. Age is what keeps them few.
@@ -54,7 +58,32 @@ struct Shelf {
     /// The replica left or drains: nothing is put here any more.
     is_closed: Cell<bool>,
     is_cut_scheduled: Cell<bool>,
-    is_cut: Cell<bool>,
+    fate: Cell<Fate>,
+}
+
+/// What has become of a replica, as far as it concerns the requests that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// They go on.
+    Fine,
+    /// It is paused, or said to be unhealthy: it may never answer.
+    Doubtful,
+    /// It has drained for as long as it may.
+    Cut,
+    /// It has left: what it has not sent yet will not come.
+    Gone,
+}
+
+impl Fate {
+    /// What is said of the replica.
+    pub(super) fn news(self) -> &'static str {
+        match self {
+            Self::Fine => "the replica is fine",
+            Self::Doubtful => "the replica was paused or declared unhealthy",
+            Self::Cut => "the replica has drained for too long",
+            Self::Gone => "the replica is gone",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -83,9 +112,15 @@ pub(super) enum Look {
 }
 
 impl Connection {
-    /// Whether the replica has drained for as long as it may. The bell rings when this becomes true.
-    pub(super) fn is_cut(&self) -> bool {
-        self.shelf.is_cut.get()
+    /// What has become of the replica. The bell rings when that is no longer fine.
+    pub(super) fn fate(&self) -> Fate {
+        self.shelf.fate.get()
+    }
+
+    /// Whether nothing waits to be read, of which the runtime may not have heard yet.
+    pub(super) fn is_quiet(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Notes how long the replica says that it keeps an idle connection.
@@ -96,7 +131,7 @@ impl Connection {
     /// Gives a connection back whose answer has ended now.
     pub(super) fn give_back(self, replica: &Replica, now: Instant) {
         let shelf = &self.shelf;
-        if !shelf.is_closed.get() && !shelf.is_cut.get() && replica.lifecycle() != Lifecycle::Draining {
+        if !shelf.is_closed.get() && replica.lifecycle() != Lifecycle::Draining {
             let mut idle = shelf.idle.borrow_mut();
             if idle.len() >= shelf.room {
                 idle.pop_front();
@@ -114,7 +149,7 @@ impl Shelf {
             limit: Cell::new(MAX_IDLE_AGE),
             is_closed: Cell::default(),
             is_cut_scheduled: Cell::default(),
-            is_cut: Cell::default(),
+            fate: Cell::new(Fate::Fine),
         }
     }
 
@@ -151,6 +186,13 @@ impl Shelf {
         self.is_closed.set(true);
         self.idle.borrow_mut().clear();
     }
+
+    /// Notes what has become of the replica; what was worse stays.
+    fn meet(&self, fate: Fate) {
+        if fate == Fate::Gone || !matches!(self.fate.get(), Fate::Cut | Fate::Gone) {
+            self.fate.set(fate);
+        }
+    }
 }
 
 /// Whether an idle connection can be used. Bytes that nobody asked for are as bad as a close.
@@ -182,24 +224,41 @@ impl Pool {
         Some(Connection { stream, was_kept: true, shelf: Rc::clone(shelf) })
     }
 
-    /// A new connection to the replica.
-    pub(super) async fn connect(&self, replica: &Replica, limit: Duration) -> Result<Connection, Failure> {
+    /// A new connection to the replica. Given up at the news that the replica is gone; or may be gone, if `may_move`
+    /// says that the request can go elsewhere.
+    pub(super) async fn connect(
+        &self,
+        replica: &Replica,
+        limit: Duration,
+        may_move: impl Fn() -> bool,
+    ) -> Result<Connection, Failure> {
         let addr = replica.spec().addr;
+        let shelf = self.shelf(replica);
         let connecting = async {
             match TcpStream::connect(addr).await {
                 Err(error) if is_out_of_descriptors(&error) && self.relieve() => TcpStream::connect(addr).await,
                 outcome => outcome,
             }
         };
-        let outcome = timeout(limit, connecting).await.map_err(|_| Failure::ConnectTimeout)?;
-        let stream = outcome.map_err(|error| match is_out_of_descriptors(&error) {
-            true => Failure::OutOfDescriptors(error),
-            false => Failure::Connect(error),
+        let mut connecting = pin!(timeout(limit, connecting));
+        let outcome = poll_fn(|cx| match (connecting.as_mut().poll(cx), shelf.fate.get()) {
+            (Poll::Ready(outcome), _) => Poll::Ready(outcome.unwrap_or(Err(io::ErrorKind::TimedOut.into()))),
+            (Poll::Pending, fate @ (Fate::Gone | Fate::Cut)) => Poll::Ready(Err(io::Error::other(fate.news()))),
+            (Poll::Pending, Fate::Doubtful) if may_move() => Poll::Ready(Err(io::Error::other(Fate::Doubtful.news()))),
+            _ => Poll::Pending,
+        });
+        let stream = outcome.await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+            _ if is_out_of_descriptors(&error) => Failure::OutOfDescriptors(error),
+            _ => Failure::Connect(error),
         })?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
+        Ok(Connection { stream, was_kept: false, shelf })
+    }
+
+    fn shelf(&self, replica: &Replica) -> Rc<Shelf> {
         let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new(self.room)));
-        Ok(Connection { stream, was_kept: false, shelf: Rc::clone(shelf) })
+        Rc::clone(shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new(self.room))))
     }
 
     /// There was no descriptor for a client: gives up the older half of what is idle, and lets the other workers do so
@@ -243,14 +302,14 @@ impl Pool {
             let (shelf, bell) = (Rc::clone(shelf), Rc::clone(&self.bell));
             tokio::task::spawn_local(async move {
                 sleep(limit).await;
-                shelf.is_cut.set(true);
+                shelf.meet(Fate::Cut);
                 bell.ring();
             });
         }
     }
 
     /// Follows the registry: idle connections to a replica go when it leaves or drains, the others when it has drained
-    /// for too long. Never ends.
+    /// for too long; who waits for its answer hears when it leaves or may never give one. Never ends.
     pub(super) async fn follow(self: Rc<Self>, registry: Registry) {
         let mut changes = registry.watch();
         let mut tick = interval(SWEEP_INTERVAL);
@@ -275,14 +334,25 @@ impl Pool {
             }
             self.schedule_cut(replica);
         }
-        let listed: HashSet<_> = replicas().map(|replica| replica.incarnation()).collect();
+        let listed: HashMap<_, _> = replicas().map(|replica| (replica.incarnation(), replica.state())).collect();
+        let mut has_news = false;
         self.shelves.borrow_mut().retain(|incarnation, shelf| {
-            let is_listed = listed.contains(incarnation);
-            if !is_listed {
-                shelf.close();
+            let state = listed.get(incarnation);
+            match state {
+                Some(State::Starting | State::Ready | State::Draining) => shelf.meet(Fate::Fine),
+                Some(State::Unhealthy | State::Paused) => shelf.meet(Fate::Doubtful),
+                None => {
+                    shelf.close();
+                    shelf.meet(Fate::Gone);
+                }
             }
-            is_listed
+            // Whoever else holds the shelf is in the middle of something.
+            has_news |= shelf.fate.get() != Fate::Fine && Rc::strong_count(shelf) > 1;
+            state.is_some()
         });
+        if has_news {
+            self.bell.ring();
+        }
     }
 }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::buffers;
 use super::connection::Client;
 use super::download::{Asked, Download};
 use super::failure::Failure;
-use super::pool::Connection;
+use super::pool::{Connection, Fate};
 use super::request::{Request, Writer};
 use super::upload::Upload;
 use super::worker::Worker;
+use crate::balancer::Tried;
 
 /// Everything that takes part.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ pub(super) struct Relay<'a> {
     pub(super) upload: &'a mut Upload,
     /// The answer's way.
     pub(super) download: &'a mut Download,
+    /// Whether the request may go to another replica than these while nothing of an answer has come.
+    pub(super) may_move: bool,
+    /// The replicas that it went to before.
+    pub(super) tried: &'a Tried,
 }
 
 /// How long a client that has finished sending waits for an answer to begin. Most that finish before they were answered
@@ -78,9 +82,6 @@ impl Relay<'_> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, pace: &mut Pace) -> Poll<Result<(), Failure>> {
-        if self.connection.is_cut() {
-            return Poll::Ready(Err(self.download.closed("the replica has drained for too long".to_owned())));
-        }
         let desk = &mut *self.worker.desk.borrow_mut();
         let has_sent = self.upload.poll(cx, desk, self.client, &mut self.connection.stream)?;
         let asked = Asked {
@@ -94,13 +95,34 @@ impl Relay<'_> {
         if ended.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        self.watch_client(cx)?;
+        self.heed_news()?;
+        self.client.watch(cx, self.upload.is_over())?;
         if has_sent || has_received {
             self.note_progress(pace, has_sent, has_received);
         }
         let Turn { limit, expired } = self.turn();
         ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
+    }
+
+    /// Does not wait for what will not come: the rest of an answer of a replica that has left, or an answer of one that
+    /// may never give one while another replica could.
+    fn heed_news(&self) -> Result<(), Failure> {
+        let fate = self.connection.fate();
+        let is_hopeless = match fate {
+            Fate::Fine => false,
+            Fate::Cut => true,
+            // What it sent in time is still read.
+            Fate::Gone => self.connection.is_quiet(),
+            Fate::Doubtful => {
+                self.may_move
+                    && !self.download.has_begun()
+                    && self.upload.is_replayable()
+                    && self.worker.balancer.has_other(self.service, self.tried)
+                    && self.connection.is_quiet()
+            }
+        };
+        if is_hopeless { Err(self.download.lost(fate.news())) } else { Ok(()) }
     }
 
     /// Lets the wait for whoever is next start anew; but while the request still comes, from when the way moved last that
@@ -125,20 +147,6 @@ impl Relay<'_> {
     /// Whether the client waits for a `100 Continue` that has not come, so that none of its body has.
     fn is_body_unasked(&self) -> bool {
         self.request.expects_continue && !self.download.has_interim() && !self.upload.has_begun()
-    }
-
-    /// Looks for a client that has gone away, as long as it has nothing else to say: what it sends meanwhile is the
-    /// next request. One that has only finished sending still waits for its answer.
-    fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        while self.upload.is_over() && !self.client.has_finished && self.client.has_room(buffers::SIZE) {
-            match self.client.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => break,
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Err(Failure::ClientGone(error)),
-                Poll::Pending => break,
-            }
-        }
-        Ok(())
     }
 
     fn turn(&self) -> Turn {

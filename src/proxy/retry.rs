@@ -1,11 +1,17 @@
-//! When a failed attempt may be followed by another.
+//! When a failed attempt may be followed by another, and what that costs.
 
 use super::failure::Failure;
 
-/// Whether a request that failed like this may be tried again: always if the replica saw nothing of it; if the
-/// connection went away without a byte of an answer, only if it is replayable; after a timeout, never.
-fn may_follow(failure: &Failure, is_replayable: bool) -> bool {
-    failure.is_unsent() || (is_replayable && matches!(failure, Failure::Closed { answer_began: false, .. }))
+/// What another attempt costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Price {
+    /// Nothing: no time was lost and no replica had work with it.
+    Nothing,
+    /// One of the request's attempts.
+    Attempt,
+    /// One of the request's attempts, if the worker as a whole can afford it: when many replicas fail at once, each
+    /// failure would otherwise bring more requests to those that are left.
+    Budget,
 }
 
 /// The further attempts that one request has left.
@@ -26,29 +32,33 @@ impl Retries {
         self.is_allowed
     }
 
-    /// Takes one more attempt, if there may be one after this failure. A connect that was refused costs none: it takes
-    /// no time and no replica's work, the next replica is another one, and when most replicas stop at once a request
-    /// may well meet several of them. What may have arrived always costs one, also on a kept connection that may just
-    /// have been closed too late: a request that kills whoever gets it must not go round all replicas. Unless it was
-    /// on a kept connection, it has to be affordable for the worker as a whole, too.
-    pub(super) fn take(
-        &mut self,
-        failure: &Failure,
-        was_reused: bool,
-        is_replayable: bool,
-        is_affordable: impl FnOnce() -> bool,
-    ) -> bool {
-        if !self.is_allowed || !may_follow(failure, is_replayable) {
-            return false;
-        }
-        if matches!(failure, Failure::Connect(_) | Failure::Unsent) {
-            return true;
-        }
-        if self.left == 0 || !(was_reused || is_affordable()) {
-            return false;
-        }
-        self.left -= 1;
-        true
+    /// Whether one that costs an attempt could.
+    pub(super) fn has_left(&self) -> bool {
+        self.left > 0
+    }
+
+    /// What another attempt costs after this failure; `None` if there may be none: what was sent is sent again only if
+    /// no byte of an answer came and it is replayable, and after a timeout never.
+    ///
+    /// A connect that was refused costs nothing: the next replica is another one, and when most replicas stop at once a
+    /// request may well meet several of them. What may have arrived always costs an attempt, also on a kept connection
+    /// that may just have been closed too late: a request that kills whoever gets it must not go round all replicas.
+    pub(super) fn price(&self, failure: &Failure, was_reused: bool, is_replayable: bool) -> Option<Price> {
+        let price = match failure {
+            Failure::Connect(_) | Failure::Unsent => Price::Nothing,
+            Failure::ConnectTimeout => Price::Budget,
+            // What is declared dead is so once, and has no more requests than it had.
+            Failure::Lost { answer_began: false, .. } if is_replayable => Price::Attempt,
+            Failure::Closed { answer_began: false, .. } if is_replayable && was_reused => Price::Attempt,
+            Failure::Closed { answer_began: false, .. } if is_replayable => Price::Budget,
+            _ => return None,
+        };
+        (self.is_allowed && (price == Price::Nothing || self.has_left())).then_some(price)
+    }
+
+    /// Takes one of the request's attempts.
+    pub(super) fn spend(&mut self) {
+        self.left = self.left.saturating_sub(1);
     }
 }
 
@@ -57,56 +67,55 @@ mod tests {
     use super::*;
     use std::io;
 
+    fn refused() -> Failure {
+        Failure::Connect(io::ErrorKind::ConnectionRefused.into())
+    }
+
+    fn closed(answer_began: bool) -> Failure {
+        Failure::Closed { answer_began, detail: String::new() }
+    }
+
     #[test]
     fn what_was_sent_is_not_sent_again_unless_it_may_be_replayed() {
-        let closed = |answer_began| Failure::Closed { answer_began, detail: String::new() };
-        for (failure, any, replayable) in [
-            (Failure::Connect(io::ErrorKind::ConnectionRefused.into()), true, true),
-            (Failure::ConnectTimeout, true, true),
-            (Failure::Unsent, true, true),
-            (closed(false), false, true),
-            (closed(true), false, false),
-            (Failure::ResponseTimeout, false, false),
-            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), false, false),
-            (Failure::Protocol("x"), false, false),
-            (Failure::ClientBrokeOff, false, false),
-            (Failure::ClientStalled, false, false),
+        use Price::{Attempt, Budget, Nothing};
+        let lost = |answer_began| Failure::Lost { answer_began, news: "" };
+        let retries = Retries::new(1);
+        // Not replayable; replayable, on a new connection and on a kept one.
+        for (failure, [once, fresh, kept]) in [
+            (refused(), [Some(Nothing); 3]),
+            (Failure::Unsent, [Some(Nothing); 3]),
+            (Failure::ConnectTimeout, [Some(Budget); 3]),
+            (closed(false), [None, Some(Budget), Some(Attempt)]),
+            (closed(true), [None; 3]),
+            (lost(false), [None, Some(Attempt), Some(Attempt)]),
+            (lost(true), [None; 3]),
+            (Failure::ResponseTimeout, [None; 3]),
+            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), [None; 3]),
+            (Failure::Protocol("x"), [None; 3]),
+            (Failure::ClientBrokeOff, [None; 3]),
+            (Failure::ClientStalled, [None; 3]),
         ] {
-            assert_eq!((may_follow(&failure, false), may_follow(&failure, true)), (any, replayable), "{failure}");
+            let price = |was_reused, is_replayable| retries.price(&failure, was_reused, is_replayable);
+            assert_eq!([price(false, false), price(false, true), price(true, true)], [once, fresh, kept], "{failure}");
         }
     }
 
-    fn take(retries: &mut Retries, failure: Failure, was_reused: bool, is_replayable: bool) -> bool {
-        retries.take(&failure, was_reused, is_replayable, || true)
-    }
-
     #[test]
-    fn only_what_took_time_or_may_have_arrived_costs_an_attempt() {
-        let refused = || Failure::Connect(io::ErrorKind::ConnectionRefused.into());
-        let closed = || Failure::Closed { answer_began: false, detail: String::new() };
-        let mut retries = Retries::new(2);
-        for _ in 0..9 {
-            assert!(retries.take(&refused(), false, false, || panic!("it is free")));
-        }
-        assert!(retries.take(&closed(), true, true, || panic!("a kept connection says little about the replica")));
-        assert!(take(&mut retries, Failure::ConnectTimeout, false, false));
-        assert!(!take(&mut retries, Failure::ConnectTimeout, false, false), "both are gone");
-        assert!(!take(&mut retries, closed(), true, true));
-        assert!(!take(&mut retries, closed(), false, true));
-        assert!(take(&mut retries, Failure::Unsent, false, false), "what costs nothing goes on");
-    }
-
-    #[test]
-    fn what_the_worker_cannot_afford_is_not_taken_and_not_used_up() {
+    fn what_costs_nothing_goes_on_when_no_attempt_is_left() {
         let mut retries = Retries::new(1);
-        assert!(!retries.take(&Failure::ConnectTimeout, false, false, || false));
-        assert!(take(&mut retries, Failure::ConnectTimeout, false, false));
+        assert!(retries.has_left());
+        retries.spend();
+        assert!(retries.is_allowed() && !retries.has_left());
+        assert_eq!(retries.price(&refused(), false, false), Some(Price::Nothing));
+        for failure in [Failure::ConnectTimeout, closed(false)] {
+            assert_eq!(retries.price(&failure, true, true), None);
+        }
     }
 
     #[test]
     fn no_retries_means_none_of_any_kind() {
-        let mut retries = Retries::new(0);
+        let retries = Retries::new(0);
         assert!(!retries.is_allowed());
-        assert!(!take(&mut retries, Failure::Connect(io::ErrorKind::ConnectionRefused.into()), false, true));
+        assert_eq!(retries.price(&refused(), false, true), None);
     }
 }

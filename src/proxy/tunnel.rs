@@ -13,7 +13,7 @@ use super::connection::Client;
 use super::desk::{Desk, Reach};
 use super::listener::limit_unread;
 use super::outbox::{Outbox, poll_read};
-use super::pool::Connection;
+use super::pool::{Connection, Fate};
 use super::worker::Worker;
 
 /// How long a client may take nothing of what waits for it before the kernel cuts it off: about as long as it waits by
@@ -107,7 +107,8 @@ pub(super) async fn run(
         up.state = State::Ending;
     }
     poll_fn(|cx| {
-        if connection.is_cut() {
+        let fate = connection.fate();
+        if fate == Fate::Cut {
             return Poll::Ready(());
         }
         let desk = &mut *worker.desk.borrow_mut();
@@ -116,6 +117,8 @@ pub(super) async fn run(
         match (moved_up, moved_down) {
             // An error is an end like any other: what it was concerns the two who talk.
             (Err(_), _) | (_, Err(_)) => return Poll::Ready(()),
+            // What it sent in time is still read.
+            (Ok(false), Ok(false)) if fate == Fate::Gone && connection.is_quiet() => return Poll::Ready(()),
             (Ok(false), Ok(false)) => {}
             _ => client.timer.progress(),
         }

@@ -108,6 +108,8 @@ impl Worker {
             let listener = TcpListener::from_std(listener.into_std())?;
             let worker = Rc::new(Self::new(Arc::clone(&context)));
             tokio::task::spawn_local(Rc::clone(&worker.pool).follow(context.registry.clone()));
+            let held = Arc::clone(&context);
+            tokio::task::spawn_local(async move { held.hold.follow(&held.registry).await });
             tokio::select! {
                 outcome = worker.serve(listener) => outcome,
                 () = context.abort.cancelled() => Ok(()),

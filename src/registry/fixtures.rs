@@ -21,6 +21,7 @@ pub(crate) fn spec(service: &str, number: u16) -> ReplicaSpec {
         weight: 1,
         probe: ProbeSpec::default(),
         drain_timeout: None,
+        max_concurrency: None,
     }
 }
 

@@ -22,6 +22,7 @@ const BASE: Settings = &[
     // One worker, so that every connection to a replica can be used again by the next request.
     ("EVENKEEL_THREADS", "1"),
     ("EVENKEEL_HEALTH_INTERVAL", "1h"),
+    ("EVENKEEL_HOLD", "0s"),
     ("EVENKEEL_SHUTDOWN_TIMEOUT", "300ms"),
 ];
 

@@ -102,6 +102,7 @@ async fn static_replicas_need_no_docker() {
                 weight: 1,
                 probe: probe.clone(),
                 drain_timeout: None,
+                max_concurrency: None,
             })
             .collect();
     };

@@ -136,12 +136,17 @@ async fn assert_own_answer(sidecar: &Sidecar, status: u16) {
 
 #[tokio::test]
 async fn no_replica_is_503_with_retry_after() {
-    assert_own_answer(&Sidecar::start(), 503).await;
+    let sidecar = Sidecar::start_with(|settings| settings.proxy.hold.time = Duration::ZERO);
+    assert_own_answer(&sidecar, 503).await;
 }
 
 #[tokio::test]
 async fn a_refused_connect_is_502_when_there_is_nobody_else() {
-    let (sidecar, gateways) = Sidecar::with_replicas(1, |settings| docker(settings).probe.interval = NEVER).await;
+    let change = |settings: &mut Settings| {
+        docker(settings).probe.interval = NEVER;
+        settings.proxy.hold.time = Duration::from_millis(100);
+    };
+    let (sidecar, gateways) = Sidecar::with_replicas(1, change).await;
     gateways[0].replica.crash().await;
     assert_own_answer(&sidecar, 502).await;
 }

@@ -121,6 +121,7 @@ fn judge(container: &Container, scope: &Scope, labels: &Labels, service: &Servic
         weight: labels.weight.unwrap_or(1),
         probe: labels.probe(&scope.settings.probe),
         drain_timeout: labels.drain_timeout.or(scope.settings.drain_timeout),
+        max_concurrency: labels.max_concurrency.or(scope.settings.max_concurrency),
     };
     Ok(Sighting { spec, lifecycle })
 }

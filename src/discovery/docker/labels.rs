@@ -1,6 +1,7 @@
 //! The labels `evenkeel.*`: what people write on a container to say how it is balanced.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::discovery::verdict::Verdict;
@@ -24,6 +25,7 @@ pub(super) struct Labels {
     pub(super) network: Option<String>,
     pub(super) weight: Option<u16>,
     pub(super) drain_timeout: Option<Duration>,
+    pub(super) max_concurrency: Option<NonZeroU32>,
     health_path: Option<String>,
     health_interval: Option<Duration>,
     health_timeout: Option<Duration>,
@@ -41,7 +43,7 @@ pub(super) struct Labels {
 type Reader = fn(&mut Labels, &str) -> Result<(), &'static str>;
 
 /// Every label, without the prefix.
-const KNOWN: [(&str, Reader); 12] = [
+const KNOWN: [(&str, Reader); 13] = [
     ("enable", |labels, value| read(&mut labels.enable, boolean(value), "true or false")),
     ("service", |labels, value| read(&mut labels.service, name(value), "a name without spaces")),
     ("port", |labels, value| read(&mut labels.port, value.parse().ok().filter(|p| *p > 0), "a port from 1 to 65535")),
@@ -49,6 +51,7 @@ const KNOWN: [(&str, Reader); 12] = [
     ("weight", |labels, value| read(&mut labels.weight, value.parse().ok(), "a whole number from 0 to 65535")),
     ("scheme", |_, value| (value == "http").then_some(()).ok_or("http, the only one there is")),
     ("drain-timeout", |labels, value| read(&mut labels.drain_timeout, duration(value), DURATION)),
+    ("max-concurrency", |labels, value| read(&mut labels.max_concurrency, value.parse().ok(), CONCURRENCY)),
     ("health.path", |labels, value| read(&mut labels.health_path, path(value), "a path like /healthz")),
     ("health.interval", |labels, value| read(&mut labels.health_interval, interval(value), INTERVAL)),
     ("health.timeout", |labels, value| read(&mut labels.health_timeout, interval(value), INTERVAL)),
@@ -57,6 +60,7 @@ const KNOWN: [(&str, Reader); 12] = [
 ];
 
 const DURATION: &str = "a time with its unit, at most 24h, like 500ms or 2s";
+const CONCURRENCY: &str = "a whole number from 1";
 const INTERVAL: &str = "a time with its unit, from 10ms to 24h, like 500ms or 2s";
 const THRESHOLD: &str = "a whole number from 1 to 100";
 
@@ -158,6 +162,7 @@ mod tests {
             ("evenkeel.weight", "0"),
             ("evenkeel.scheme", "http"),
             ("evenkeel.drain-timeout", "1m 30s"),
+            ("evenkeel.max-concurrency", "50"),
             ("evenkeel.health.path", "/healthz?deep=1"),
             ("evenkeel.health.interval", "500ms"),
             ("evenkeel.health.timeout", "2s"),
@@ -172,6 +177,7 @@ mod tests {
         assert_eq!(labels.network.as_deref(), Some("back"));
         assert_eq!(labels.weight, Some(0));
         assert_eq!(labels.drain_timeout, Some(Duration::from_secs(90)));
+        assert_eq!(labels.max_concurrency, NonZeroU32::new(50));
         let probe = ProbeSpec {
             path: Some("/healthz?deep=1".to_owned()),
             interval: Duration::from_millis(500),
@@ -197,6 +203,8 @@ mod tests {
             ("weight", "-1", "a whole number from 0 to 65535"),
             ("weight", "1.5", "a whole number from 0 to 65535"),
             ("scheme", "https", "http, the only one there is"),
+            ("max-concurrency", "0", CONCURRENCY),
+            ("max-concurrency", "many", CONCURRENCY),
             ("drain-timeout", "10", DURATION),
             ("drain-timeout", "0", DURATION),
             ("drain-timeout", "2 days", DURATION),

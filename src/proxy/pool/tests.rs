@@ -21,7 +21,7 @@ impl Bench {
     }
 
     async fn connect(&self) -> (Connection, StdStream) {
-        let connection = self.pool.connect(&self.replica, DEADLINE).await.unwrap();
+        let connection = self.pool.connect(&self.replica, DEADLINE, || false).await.unwrap();
         (connection, self.listener.accept().unwrap().0)
     }
 
@@ -71,8 +71,8 @@ async fn idle_connections_give_way_where_descriptors_are_short() {
     let before = getrlimit(Resource::Nofile);
     let lowered = Rlimit { current: Some(next.unsigned_abs().into()), ..before };
     setrlimit(Resource::Nofile, lowered).unwrap();
-    let first = bench.pool.connect(&bench.replica, DEADLINE).await;
-    let second = bench.pool.connect(&bench.replica, DEADLINE).await;
+    let first = bench.pool.connect(&bench.replica, DEADLINE, || false).await;
+    let second = bench.pool.connect(&bench.replica, DEADLINE, || false).await;
     setrlimit(Resource::Nofile, before).unwrap();
     assert!(first.is_ok(), "the idle one made way: {first:?}");
     assert!(matches!(second, Err(Failure::OutOfDescriptors(_))), "there was none left to make way: {second:?}");

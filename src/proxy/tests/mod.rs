@@ -2,9 +2,11 @@
 
 mod answers;
 mod framing;
+mod hold;
 mod interim;
 mod lifecycle;
 mod limits;
+mod news;
 mod polled;
 pub(super) mod reference;
 mod requests;

@@ -10,8 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::change::{Change, Provider, Sighting};
-use crate::config::settings::{LimitSettings, ProxySettings};
-use crate::proxy::{Admission, Context, Listener, Worker};
+use crate::config::settings::{HoldSettings, LimitSettings, ProxySettings};
+use crate::metrics::HoldEnd;
+use crate::proxy::{Admission, Context, Hold, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
 use crate::service::Policy;
@@ -260,6 +261,7 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
         tunnel_timeout: DEADLINE,
         retries: 2,
         trusted_proxies: Vec::new(),
+        hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings { connections: NonZeroUsize::new(10_000), ..LimitSettings::default() },
     }
 }
@@ -277,6 +279,7 @@ pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> Re
         weight: 1,
         probe: ProbeSpec::default(),
         drain_timeout: None,
+        max_concurrency: None,
     }
 }
 
@@ -288,7 +291,8 @@ pub(super) fn context(change: impl FnOnce(&mut ProxySettings)) -> (Arc<Context>,
     let (metrics, stop_accepting, abort) = Default::default();
     let limit = settings.limits.connections.unwrap();
     let admission = Arc::new(Admission::new(limit, &settings, Arc::clone(&metrics)));
-    (Arc::new(Context { registry, settings, metrics, admission, stop_accepting, abort }), writer)
+    let hold = Hold::new(settings.hold.clone(), Arc::clone(&metrics));
+    (Arc::new(Context { registry, settings, metrics, admission, hold, stop_accepting, abort }), writer)
 }
 
 pub(super) struct Proxy {
@@ -325,6 +329,7 @@ impl Proxy {
     pub(super) fn add(&mut self, service: &str, number: u32, addr: SocketAddr) {
         self.upsert(spec(service, number, addr));
         self.replica(service, number).set_health(Health::Healthy);
+        self.registry.announce();
     }
 
     /// A replica with other facts, or one that is there with new ones.
@@ -340,6 +345,30 @@ impl Proxy {
 
     pub(super) fn drain(&mut self, id: &str) {
         self.writer.apply(Change::Drain { provider: Provider::Static, id: ReplicaId::from(id) });
+    }
+
+    pub(super) fn remove(&mut self, id: &str) {
+        self.writer.apply(Change::Remove { provider: Provider::Static, id: ReplicaId::from(id) });
+    }
+
+    /// A replica of the service `gateway` as discovery sees it now.
+    pub(super) fn sees(&mut self, number: u32, lifecycle: Lifecycle) {
+        let replica = Box::new(Sighting { spec: self.replica("gateway", number).spec().clone(), lifecycle });
+        self.writer.apply(Change::Upsert { provider: Provider::Static, replica });
+    }
+
+    /// What the probes of a replica of the service `gateway` say now.
+    pub(super) fn probed(&self, number: u32, health: Health) {
+        self.replica("gateway", number).set_health(health);
+        self.registry.announce();
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.context.metrics.requests_held.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn holds_that(&self, end: HoldEnd) -> u64 {
+        self.context.metrics.hold_ends().find(|(known, _)| *known == end).unwrap().1
     }
 
     pub(super) fn connect(&self) -> Talk {

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use evenkeel::config::settings::{LimitSettings, ProxySettings};
-use evenkeel::proxy::{Admission, Context, Listener, Worker};
+use evenkeel::config::settings::{HoldSettings, LimitSettings, ProxySettings};
+use evenkeel::proxy::{Admission, Context, Hold, Listener, Worker};
 use evenkeel::service::Policy;
 use integration_tests::wire::{self, Parsed};
 use tokio_util::sync::DropGuard;
@@ -53,11 +53,13 @@ impl<'a> Run<'a> {
     pub(super) fn start(site: &'a Site) -> Self {
         let (settings, metrics) = (settings((site.ip, 0).into()), Arc::default());
         let admission = Arc::new(Admission::new(NonZeroUsize::MAX, &settings, Arc::clone(&metrics)));
+        let hold = Hold::new(settings.hold.clone(), Arc::clone(&metrics));
         let context = Arc::new(Context {
             registry: site.registry.clone(),
             settings,
             metrics,
             admission,
+            hold,
             stop_accepting: Default::default(),
             abort: Default::default(),
         });
@@ -225,6 +227,7 @@ fn settings(listen: SocketAddr) -> ProxySettings {
         idle_timeout: NEVER,
         retries: RETRIES,
         trusted_proxies: Vec::new(),
+        hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings::default(),
     }
 }

@@ -64,5 +64,6 @@ fn spec(addr: SocketAddr) -> ReplicaSpec {
         weight: 1,
         probe: ProbeSpec { interval: Duration::from_secs(3600), ..ProbeSpec::default() },
         drain_timeout: None,
+        max_concurrency: None,
     }
 }

@@ -1,0 +1,172 @@
+//! What Docker or the probes say of a replica that has requests: these do not wait for what will not come.
+
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use super::support::*;
+use crate::replica::{Health, Lifecycle};
+
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+
+/// Takes requests and never answers any.
+fn silent() -> FakeReplica {
+    FakeReplica::start(|mut served| {
+        served.request();
+        served.talk.read_to_end();
+    })
+}
+
+/// A client whose request is at the first replica, and that replica's silence.
+fn stuck(proxy: &Proxy, replica: &FakeReplica, request: &str) -> Talk {
+    let (mut client, before) = (proxy.connect(), replica.count());
+    client.send(request);
+    eventually("the replica has it", || replica.count() == before + 1);
+    client
+}
+
+fn assert_moved(mut client: Talk) {
+    assert_eq!(client.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-2"));
+}
+
+#[test]
+fn when_a_replica_leaves_its_safe_requests_move_on_and_the_others_are_told_at_once() {
+    let (first, second) = (silent(), FakeReplica::answering(OK));
+    let mut proxy = Proxy::start(&[first.addr]);
+    let (get, mut post) = (stuck(&proxy, &first, GET), stuck(&proxy, &first, POST));
+    proxy.add("gateway", 2, second.addr);
+    let since = Instant::now();
+    proxy.remove("gateway-1");
+    assert_moved(get);
+    let answer = post.read_message().unwrap();
+    assert_eq!((answer.status(), answer.error().as_str()), (502, "replica-reset"));
+    assert!(since.elapsed() < DEADLINE / 2, "no timeout was waited for");
+    assert_eq!(second.count(), 1, "what may have been done is not done again");
+}
+
+#[test]
+fn more_requests_move_on_than_the_budget_would_pay_for() {
+    let (first, second) = (silent(), FakeReplica::answering(OK));
+    let mut proxy = Proxy::start(&[first.addr]);
+    let clients: Vec<_> = (0..12).map(|_| stuck(&proxy, &first, GET)).collect();
+    proxy.add("gateway", 2, second.addr);
+    proxy.remove("gateway-1");
+    for mut client in clients {
+        assert_eq!(client.read_message().unwrap().status(), 200);
+    }
+}
+
+#[test]
+fn connections_that_close_before_docker_says_why_do_not_use_up_the_budget() {
+    let all_there = Arc::new(Barrier::new(13));
+    let close = Arc::clone(&all_there);
+    let first = FakeReplica::start(move |mut served| {
+        served.request();
+        close.wait();
+    });
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[first.addr]);
+    let clients: Vec<_> = (0..12).map(|_| stuck(&proxy, &first, GET)).collect();
+    proxy.add("gateway", 2, second.addr);
+    all_there.wait();
+    // Whoever found its connection closed and no budget left waits for this.
+    proxy.drain("gateway-1");
+    for mut client in clients {
+        assert_eq!(client.read_message().unwrap().status(), 200);
+    }
+}
+
+#[test]
+fn when_a_replica_is_paused_only_its_safe_requests_move_on() {
+    let (told, tell) = mpsc::channel::<()>();
+    let tell = Mutex::new(tell);
+    let first = FakeReplica::start(move |mut served| {
+        if served.request().is_some_and(|request| request.head.starts_with("POST")) {
+            tell.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            served.talk.send(OK);
+        }
+        served.talk.read_to_end();
+    });
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[first.addr]);
+    let (get, mut post) = (stuck(&proxy, &first, GET), stuck(&proxy, &first, POST));
+    proxy.sees(1, Lifecycle::Paused);
+    proxy.add("gateway", 2, second.addr);
+    assert_moved(get);
+    proxy.sees(1, Lifecycle::Running);
+    told.send(()).unwrap();
+    let answer = post.read_message().unwrap();
+    assert_eq!((answer.status(), answer.field("x-served-by").as_deref()), (200, Some("gateway-1")));
+}
+
+#[test]
+fn when_the_probes_fail_the_safe_requests_move_on_as_soon_as_another_replica_is_ready() {
+    let (first, second) = (silent(), FakeReplica::answering(OK));
+    let mut proxy = Proxy::start(&[first.addr]);
+    let get = stuck(&proxy, &first, GET);
+    proxy.probed(1, Health::Unhealthy);
+    assert_eq!(proxy.in_flight(), 1, "where should it go?");
+    proxy.add("gateway", 2, second.addr);
+    assert_moved(get);
+}
+
+#[test]
+fn without_retries_nothing_moves() {
+    let (first, second) = (silent(), FakeReplica::answering(OK));
+    let mut proxy = Proxy::with(&[first.addr], |settings| {
+        settings.retries = 0;
+        settings.response_timeout = Duration::from_millis(200);
+    });
+    let mut get = stuck(&proxy, &first, GET);
+    proxy.add("gateway", 2, second.addr);
+    proxy.probed(1, Health::Unhealthy);
+    assert_eq!(get.read_message().unwrap().status(), 504);
+    assert_eq!(second.count(), 0);
+}
+
+#[test]
+fn an_answer_that_has_begun_and_a_tunnel_end_with_their_replica() {
+    let replica = FakeReplica::start(|mut served| {
+        let request = served.request().unwrap();
+        served.talk.send(match request.head.starts_with("GET /tunnel") {
+            true => "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+            false => "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+        });
+        served.talk.read_to_end();
+    });
+    let mut proxy = Proxy::start(&[replica.addr]);
+    let (mut body, mut tunnel) = (proxy.connect(), proxy.connect());
+    body.send(GET);
+    tunnel.send("GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+    assert!(body.read_until("half").is_some() && tunnel.read_until("\r\n\r\n").is_some());
+    proxy.sees(1, Lifecycle::Paused);
+    assert_eq!(proxy.in_flight(), 2, "a pause ends");
+    proxy.remove("gateway-1");
+    assert!(body.is_closed() && tunnel.is_closed());
+}
+
+#[test]
+fn a_connect_that_hangs_does_not_outlast_its_replica() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    // Nobody accepts: once the queue is full, the kernel answers no further SYN.
+    let _queued: Vec<_> = (0..4)
+        .map(|_| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&addr.into());
+            socket
+        })
+        .collect();
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[addr]);
+    let mut client = proxy.connect();
+    client.send(POST);
+    eventually("it is picked", || proxy.in_flight() == 1);
+    proxy.add("gateway", 2, second.addr);
+    let since = Instant::now();
+    proxy.remove("gateway-1");
+    assert_eq!(client.read_message().unwrap().status(), 200, "nothing was sent, so any request may go elsewhere");
+    assert!(since.elapsed() < DEADLINE / 2);
+}

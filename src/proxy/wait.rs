@@ -1,0 +1,105 @@
+//! One request's wait for a replica, when none is ready or none has room: in line until its turn comes and one takes it,
+//! but no longer than it may, nor than its client stays.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::exchange::{Exchange, refused};
+use super::hold::Place;
+use super::respond::Cause;
+use crate::balancer::{Lease, PickError, Tried};
+use crate::metrics::{HoldEnd, Refusal};
+
+/// The first pause before a replica is tried again that has just failed, while there is no other; each next one is twice
+/// as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// What one request has waited so far, over all its attempts.
+#[derive(Debug)]
+pub(super) struct Wait {
+    began: Option<Instant>,
+    pause: Duration,
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self { began: None, pause: FIRST_PAUSE }
+    }
+}
+
+impl Exchange<'_> {
+    /// Waits for a replica; or says why there is no more waiting, if there is anybody to be told. Those that were
+    /// `tried` are as good as any other after a pause.
+    pub(super) async fn wait(&mut self, wait: &mut Wait, tried: Tried) -> Result<Lease, Option<Cause>> {
+        let worker = self.worker;
+        let hold = &worker.context.hold;
+        let began = *wait.began.get_or_insert(worker.now());
+        let left = hold.settings().time.saturating_sub(worker.now().saturating_duration_since(began));
+        // A request that is few bytes long takes little memory while it waits.
+        self.client.settle();
+        let Some(mut place) = hold.admit(&self.service, self.client.memory()) else {
+            let picked = worker.balancer.pick(&self.service, &Tried::default());
+            return Err(Some(picked.map_or_else(|error| refused(&error), |_| Cause::Refused(Refusal::ReplicasBusy))));
+        };
+        let pause = if worker.balancer.has_other(&self.service, &Tried::default()) && !tried.is_empty() {
+            wait.pause = (wait.pause * 2).min(LONGEST_PAUSE);
+            (wait.pause / 2).min(left)
+        } else {
+            Duration::ZERO
+        };
+        let mut end = self.stay(pause).await;
+        let mut picked = Err(PickError::NoneReady(self.service.as_ref().into()));
+        if end == HoldEnd::Expired && pause < left {
+            (end, picked) = self.line_up(&mut place, left.saturating_sub(pause)).await;
+        }
+        place.leave(end);
+        match end {
+            HoldEnd::Abandoned => Err(None),
+            _ => picked.map_err(|error| Some(refused(&error))),
+        }
+    }
+
+    /// Lets time pass, unless the client leaves or this worker ends.
+    async fn stay(&mut self, pause: Duration) -> HoldEnd {
+        if pause.is_zero() {
+            return HoldEnd::Expired;
+        }
+        self.client.timer.progress();
+        poll_fn(|cx| self.poll_end(cx, pause)).await
+    }
+
+    /// Waits in line for a replica.
+    async fn line_up(&mut self, place: &mut Place<'_>, limit: Duration) -> (HoldEnd, Result<Lease, PickError>) {
+        let worker = self.worker;
+        let mut last = Err(PickError::NoneReady(self.service.as_ref().into()));
+        self.client.timer.progress();
+        let end = poll_fn(|cx| {
+            if place.is_next(cx.waker()) {
+                last = worker.balancer.pick(&self.service, &Tried::default());
+                if last.is_ok() {
+                    return Poll::Ready(HoldEnd::Released);
+                }
+            }
+            self.poll_end(cx, limit)
+        });
+        let end = end.await;
+        (end, last)
+    }
+
+    /// Why not to wait any longer.
+    fn poll_end(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<HoldEnd> {
+        // Nothing was done for it yet, and hardly any client stops sending and stays.
+        if self.client.watch_in_place(cx).is_err() || self.client.has_finished {
+            return Poll::Ready(HoldEnd::Abandoned);
+        }
+        if self.worker.is_over() {
+            return Poll::Ready(HoldEnd::Expired);
+        }
+        self.client.timer.poll_expired(cx, self.worker.now(), limit).map(|()| HoldEnd::Expired)
+    }
+}
