@@ -325,7 +325,8 @@ impl Pool {
         }
     }
 
-    fn match_to(&self, registry: &Registry) {
+    /// Notes what the registry says of the replicas now.
+    pub(super) fn match_to(&self, registry: &Registry) {
         let services = registry.services();
         let replicas = || services.iter().flat_map(|replicas| replicas.list());
         for replica in replicas().filter(|replica| replica.lifecycle() == Lifecycle::Draining) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{NEVER, PATIENCE, Sidecar, docker, spec_of};
+use evenkeel::config::settings::Settings;
 
 /// The request's head as a replica saw it, names in lower case.
 async fn seen_head(sidecar: &Sidecar, headers: &[(&str, &str)]) -> Vec<String> {

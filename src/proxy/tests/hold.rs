@@ -236,3 +236,29 @@ fn who_waits_when_the_worker_ends_is_told() {
     assert_eq!((answer.status(), answer.field("connection").as_deref()), (503, Some("close")));
     eventually("the worker ends", || proxy.have_workers_ended());
 }
+
+#[test]
+fn nobody_overtakes_who_waits() {
+    let (answer, is_wanted) = mpsc::channel::<()>();
+    let is_wanted = std::sync::Mutex::new(is_wanted);
+    let replica = FakeReplica::start(move |mut served| {
+        while served.request().is_some() {
+            is_wanted.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            served.talk.send(OK);
+        }
+    });
+    let mut proxy = Proxy::with(&[], holding);
+    proxy.upsert(limited(&replica, 1));
+    proxy.probed(1, Health::Healthy);
+    let (mut busy, mut patient) = (proxy.connect(), proxy.connect());
+    busy.send("GET /busy-1 HTTP/1.1\r\nhost: a\r\n\r\nGET /busy-2 HTTP/1.1\r\nhost: a\r\n\r\n");
+    eventually("it is there", || replica.count() == 1);
+    patient.send("GET /patient HTTP/1.1\r\nhost: a\r\n\r\n");
+    eventually("it waits", || proxy.held() == 1);
+    (0..3).for_each(|_| answer.send(()).unwrap());
+    let answers = [busy.read_message(), patient.read_message(), busy.read_message()];
+    assert_eq!(answers.map(|answer| answer.unwrap().status()), [200; 3]);
+    let requests = replica.requests.lock().unwrap();
+    let targets: Vec<_> = requests.iter().map(|request| request.head.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(targets, ["/busy-1", "/patient", "/busy-2"]);
+}

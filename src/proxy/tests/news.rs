@@ -170,3 +170,26 @@ fn a_connect_that_hangs_does_not_outlast_its_replica() {
     assert_eq!(client.read_message().unwrap().status(), 200, "nothing was sent, so any request may go elsewhere");
     assert!(since.elapsed() < DEADLINE / 2);
 }
+
+#[test]
+fn an_answer_that_has_begun_is_waited_for_whatever_the_probes_say() {
+    let (finish, is_wanted) = mpsc::channel::<()>();
+    let is_wanted = Mutex::new(is_wanted);
+    let first = FakeReplica::start(move |mut served| {
+        served.request();
+        let (begin, rest) = OK.split_at(20);
+        served.talk.send(format!("HTTP/1.1 103 Early Hints\r\n\r\n{begin}"));
+        is_wanted.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        served.talk.send(rest);
+        served.talk.read_to_end();
+    });
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[first.addr]);
+    let mut get = stuck(&proxy, &first, GET);
+    assert!(get.read_until("\r\n\r\n").is_some(), "it has begun");
+    proxy.add("gateway", 2, second.addr);
+    proxy.probed(1, Health::Unhealthy);
+    assert_eq!(proxy.ask(GET).field("x-served-by").as_deref(), Some("gateway-2"), "the news is known");
+    finish.send(()).unwrap();
+    assert_eq!(get.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
+}

@@ -13,6 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 
 use super::support::{DEADLINE, GET, OK, context, spec};
+use crate::change::{Change, Provider};
 use crate::config::settings::ProxySettings;
 use crate::proxy::connection;
 use crate::proxy::worker::Worker;
@@ -31,7 +32,7 @@ struct Served {
     worker: Rc<Worker>,
     /// Two ends of a socket that has to do with nothing.
     bystanders: (TcpStream, TcpStream),
-    _writer: RegistryWriter,
+    writer: RegistryWriter,
 }
 
 impl Served {
@@ -46,7 +47,7 @@ impl Served {
         let admission = &worker.context.admission;
         let admitted = admission.try_admit(admission.greet(addr.ip()).unwrap()).unwrap();
         let connection = Box::pin(connection::serve(Rc::clone(&worker), stream, addr, admitted));
-        (Self { connection, worker, bystanders: pair().await, _writer: writer }, client, replica)
+        (Self { connection, worker, bystanders: pair().await, writer }, client, replica)
     }
 
     /// Lets the connection go on until `other` is done.
@@ -196,4 +197,19 @@ async fn a_replica_that_is_silent_for_too_long_is_to_blame_even_if_the_client_ha
     let answer = awake(async { tokio::join!(&mut served.connection, read_until(&mut client, "}\n")).1 }).await;
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     assert_eq!(served.replica().metrics().errors(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_came_before_its_replica_left_is_passed_on_though_nobody_has_heard_of_it() {
+    let (mut served, mut client, replica) = Served::start(|_| {}).await;
+    let mut stream = served.ask(&mut client, &replica, POST).await;
+    stream.write_all(OK.as_bytes()).await.unwrap();
+    let (provider, id) = (Provider::Docker, served.replica().id().clone());
+    served.writer.apply(Change::Remove { provider, id });
+    let worker = Rc::clone(&served.worker);
+    worker.pool.match_to(&worker.context.registry);
+    served.until(yield_now()).await;
+    served.hear().await;
+    let answer = served.until(read_until(&mut client, "ok")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }
