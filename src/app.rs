@@ -1,7 +1,7 @@
 //! Wires the rooms, owns every task, fixes the order of shutdown.
 //!
 //! ```text
-//! control thread:  watcher ──Change──▶ registry writer      prober      admin
+//! control thread:  watcher ──Change──▶ registry writer      prober      drains      admin
 //! worker threads:  listener → pipeline → replica (one runtime each; requests share only the registry)
 //! ```
 
@@ -24,6 +24,7 @@ use crate::change::{Change, Observed, Provider, Sighting};
 use crate::config::settings::{DockerSettings, Settings, ShutdownSettings};
 use crate::discovery::docker::Watcher;
 use crate::discovery::status::DiscoveryStatus;
+use crate::drain::Drains;
 use crate::health::Prober;
 use crate::metrics::ProxyMetrics;
 use crate::proxy::{Admission, Context, Hold, Listener, ProxyError, Worker, connection_limit};
@@ -179,6 +180,7 @@ impl App {
                 proxy: metrics,
                 readiness: Arc::clone(&readiness),
                 service: settings.proxy.service.clone(),
+                token: settings.admin_token,
                 version: env!("CARGO_PKG_VERSION"),
                 started: SystemTime::now(),
             },
@@ -271,6 +273,7 @@ impl Control {
             tasks.spawn(Watcher::new(docker, Arc::clone(status), changes).run(self.stop.clone()));
             tasks.spawn(write(self.writer, inbox, Arc::clone(status)));
         }
+        tasks.spawn(Drains::new(self.registry.clone()).run(self.stop.clone()));
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
         tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
         supervise(tasks, &readiness, status.as_deref()).await;

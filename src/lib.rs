@@ -14,14 +14,15 @@
 //! # Where to begin
 //!
 //! The nouns are [`replica`], [`service`] and [`change`]; the three rooms of the sentence above are [`discovery`],
-//! [`registry`] and [`balancer`]. [`proxy`] moves the requests, [`health`] probes, [`admin`] tells people,
+//! [`registry`] and [`balancer`]. [`proxy`] moves the requests, [`health`] probes, [`drain`] follows drains to their
+//! end, [`admin`] tells people and does what they ask,
 //! [`config`] reads what was asked for, and [`app`] wires it all.
 //!
 //! # Invariants
 //!
 //! 1. No DashMap guard leaves the registry; no lock is held while choosing, awaiting, or in another room.
-//! 2. One writer per fact: discovery writes membership and lifecycle, health writes health, leases write in-flight.
-//!    A passing probe can therefore never un-drain a replica.
+//! 2. One writer per fact: discovery writes membership and lifecycle, health writes health, leases write in-flight,
+//!    the admin room drains by hand. A passing probe can therefore never un-drain a replica, nor can a relist.
 //! 3. One store per change: a reader sees the old list or the new one, never half.
 //! 4. A replica's state survives a relist: counters, health, pools and open requests of unchanged replicas stay.
 //! 5. Identity is the container id, not the address. A new container with a dead one's address is a new replica
@@ -39,6 +40,7 @@ pub mod change;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod drain;
 pub mod health;
 pub mod metrics;
 pub mod proxy;

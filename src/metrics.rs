@@ -86,6 +86,19 @@ pub struct ReplicaMetrics {
     codes: Box<[AtomicU64]>,
     failures: [AtomicU64; AttemptFailure::ALL.len()],
     duration: Histogram,
+    tunnels: AtomicU64,
+    cut: AtomicU64,
+}
+
+/// One tunnel that is open; dropped when it ends.
+#[derive(Debug)]
+#[must_use = "a tunnel that is dropped at once is not counted"]
+pub struct OpenTunnel<'a>(&'a AtomicU64);
+
+impl Drop for OpenTunnel<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Default for ReplicaMetrics {
@@ -94,6 +107,8 @@ impl Default for ReplicaMetrics {
             codes: CODES.map(|_| AtomicU64::new(0)).collect(),
             failures: Default::default(),
             duration: Histogram::default(),
+            tunnels: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
         }
     }
 }
@@ -113,6 +128,27 @@ impl ReplicaMetrics {
         if let Some(count) = self.failures.get(failure as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a tunnel in, until what it returns is dropped.
+    pub fn open_tunnel(&self) -> OpenTunnel<'_> {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        OpenTunnel(&self.tunnels)
+    }
+
+    /// Tunnels open now.
+    pub fn tunnels(&self) -> u64 {
+        self.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request or a tunnel that the drain timeout cut off.
+    pub fn record_cut(&self) {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests and tunnels that the drain timeout cut off so far.
+    pub fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// The codes answered so far, with their counts.

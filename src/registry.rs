@@ -154,13 +154,15 @@ impl RegistryWriter {
                 Replica::new(spec, lifecycle)
             }
             Some((_, old)) if old.spec().addr != spec.addr || old.spec().service != service => {
-                // The same container at another address was restarted: nothing of the old one holds, but
-                // only a removal ends a drain.
+                // The same container at another address: nothing of the old one holds, but only a removal, as
+                // which a restart comes, ends a drain.
                 info!(service = %service, replica = %spec.name, addr = %spec.addr, "Replica moved");
                 edit.stale.insert(old.spec().service.clone());
                 edit.gone.push(Arc::clone(old));
                 let draining = old.lifecycle() == Lifecycle::Draining;
-                Replica::new(spec, if draining { Lifecycle::Draining } else { lifecycle })
+                let new = Replica::new(spec, if draining { Lifecycle::Draining } else { lifecycle });
+                new.set_drained_by_hand(old.is_drained_by_hand());
+                new
             }
             Some((_, old)) => {
                 edit.advanced |= advance(old, lifecycle);

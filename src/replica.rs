@@ -2,12 +2,12 @@
 //!
 //! A [`Replica`] is a [`ReplicaSpec`] (facts, frozen) and a [`ReplicaState`] (atomics, shared by every later
 //! version of the same replica). Each fact has one writer: the registry writes the lifecycle on behalf of
-//! discovery, `health` writes the health, a lease writes the in-flight count.
+//! discovery, `health` writes the health, `admin` a drain by hand, a lease the in-flight count.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -136,7 +136,7 @@ pub enum Health {
     Unhealthy,
 }
 
-/// The one word that lifecycle and health come to.
+/// The one word that lifecycle, health and a drain by hand come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
     /// Not yet ready for the first time.
@@ -198,6 +198,7 @@ static NEXT_INCARNATION: AtomicU64 = AtomicU64::new(1);
 pub struct ReplicaState {
     incarnation: u64,
     lifecycle: AtomicU8,
+    drained_by_hand: AtomicBool,
     health: AtomicU8,
     /// Leases held, and the balancer's own bookkeeping: written on every request, so on lines of their own.
     in_flight: CachePadded<AtomicU64>,
@@ -219,6 +220,7 @@ impl ReplicaState {
         Self {
             incarnation: NEXT_INCARNATION.fetch_add(1, Ordering::Relaxed),
             lifecycle: AtomicU8::new(lifecycle as u8),
+            drained_by_hand: AtomicBool::new(false),
             health: AtomicU8::new(Health::Unknown as u8),
             in_flight: CachePadded::new(AtomicU64::new(0)),
             turn: CachePadded::new(AtomicU64::new(0)),
@@ -277,6 +279,16 @@ impl Replica {
         }
     }
 
+    /// Whether somebody drains it through the admin room, whatever discovery says.
+    pub fn is_drained_by_hand(&self) -> bool {
+        self.state.drained_by_hand.load(Ordering::SeqCst)
+    }
+
+    /// Whether it takes nothing new and finishes what it has, whoever wants it so.
+    pub fn is_draining(&self) -> bool {
+        self.lifecycle() == Lifecycle::Draining || self.is_drained_by_hand()
+    }
+
     /// What its probes say.
     pub fn health(&self) -> Health {
         match self.state.health.load(Ordering::Acquire) {
@@ -286,8 +298,13 @@ impl Replica {
         }
     }
 
-    /// Lifecycle and health in one word.
+    /// Lifecycle, health and a drain by hand in one word.
     pub fn state(&self) -> State {
+        if self.is_drained_by_hand() { State::Draining } else { self.undrained_state() }
+    }
+
+    /// What its state would be without a drain by hand.
+    pub fn undrained_state(&self) -> State {
         match (self.lifecycle(), self.health()) {
             (Lifecycle::Draining, _) => State::Draining,
             (Lifecycle::Paused, _) => State::Paused,
@@ -312,6 +329,14 @@ impl Replica {
     pub(crate) fn set_lifecycle(&self, lifecycle: Lifecycle) {
         let before = self.state();
         self.state.lifecycle.store(lifecycle as u8, Ordering::SeqCst);
+        self.note_transition(before);
+    }
+
+    /// Records that somebody drains it, or does so no more. Only `admin` calls this, and the registry for a replica that
+    /// takes over from this one.
+    pub(crate) fn set_drained_by_hand(&self, is_drained: bool) {
+        let before = self.state();
+        self.state.drained_by_hand.store(is_drained, Ordering::SeqCst);
         self.note_transition(before);
     }
 
@@ -386,6 +411,22 @@ mod tests {
                 assert_eq!(replica.state(), state, "{lifecycle:?} {health:?}");
                 assert_eq!(replica.is_pickable(), state == Ready);
             }
+        }
+    }
+
+    #[test]
+    fn a_drain_by_hand_goes_before_everything_and_changes_nothing_else() {
+        let replica = Replica::new(spec("gateway", 1), Lifecycle::Starting);
+        for (lifecycle, health) in LIFECYCLES.into_iter().flat_map(|l| HEALTHS.map(|h| (l, h))) {
+            replica.set_lifecycle(lifecycle);
+            replica.set_health(health);
+            let before = (replica.state(), replica.is_pickable(), replica.is_draining());
+            replica.set_drained_by_hand(true);
+            assert_eq!((replica.state(), replica.is_pickable(), replica.is_draining()), (State::Draining, false, true));
+            assert_eq!((replica.lifecycle(), replica.health()), (lifecycle, health));
+            assert!(replica.with_spec(spec("gateway", 1)).is_drained_by_hand());
+            replica.set_drained_by_hand(false);
+            assert_eq!((replica.state(), replica.is_pickable(), replica.is_draining()), before);
         }
     }
 

@@ -1,5 +1,7 @@
-//! The admin room: JSON API, debug page, metrics, on a listener of its own. It only reads.
+//! The admin room: JSON API, debug page, metrics, on a listener of its own. It reads; the one thing that it writes, and
+//! only for who shows a token, is a drain by hand.
 
+mod drain;
 mod errors;
 mod metrics;
 mod pages;
@@ -16,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::config::settings::Token;
 use crate::discovery::status::DiscoveryStatus;
 use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
@@ -40,6 +43,8 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// The default service: its metrics are there even while it has no replica.
     pub service: ServiceName,
+    /// What who changes something has to show; `None`: nothing can be changed.
+    pub token: Option<Token>,
     /// Our own version.
     pub version: &'static str,
     /// When the process started.
@@ -63,7 +68,8 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: Cancella
         Err(error) => return error!(%error, "Admin listener failed"),
     };
     let stopping = stop.clone();
-    let serving = axum::serve(listener, pages::router(state)).with_graceful_shutdown(stop.cancelled_owned());
+    let pages = pages::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {
         // It outlives every failed accept and so ends in no error.
         _ = serving => {}

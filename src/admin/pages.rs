@@ -7,22 +7,24 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::AdminState;
 use super::metrics::{self, Format};
-use super::replicas::{self, ContainerView};
-use super::table;
+use super::replicas::{self, ContainerView, ReplicaView};
+use super::{AdminState, drain, table};
+use crate::replica::Replica;
 
 /// Every page with what it shows.
-const PAGES: [(&str, &str); 8] = [
+const PAGES: [(&str, &str); 10] = [
     ("/", "this list"),
     ("/debug/replicas", "the replicas as a table; ?service=NAME, ?format=json"),
     ("/api/v1/replicas", "the replicas as JSON; ?service=NAME"),
     ("/api/v1/replicas/{id}", "one replica by id, unique beginning of an id, or name"),
+    (drain::DRAIN, "POST with the admin token: no new requests; ?force=true for the last ready one"),
+    (drain::UNDRAIN, "POST with the admin token: the end of that"),
     ("/api/v1/containers", "every container that was considered, with the verdict on it"),
     ("/metrics", "for Prometheus"),
     ("/healthz", "200 while the process runs, 503 once it shuts down"),
@@ -36,6 +38,8 @@ pub(super) fn router(state: Arc<AdminState>) -> Router {
         .route("/debug/replicas", get(debug_replicas))
         .route("/api/v1/replicas", get(api_replicas))
         .route("/api/v1/replicas/{id}", get(api_replica))
+        .route(drain::DRAIN, post(drain::drain).fallback(post_only))
+        .route(drain::UNDRAIN, post(drain::undrain).fallback(post_only))
         .route("/api/v1/containers", get(api_containers))
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(healthz))
@@ -45,7 +49,7 @@ pub(super) fn router(state: Arc<AdminState>) -> Router {
         .with_state(state)
 }
 
-type Shared = State<Arc<AdminState>>;
+pub(super) type Shared = State<Arc<AdminState>>;
 
 /// What may stand behind the `?`.
 #[derive(Debug, Deserialize)]
@@ -54,14 +58,16 @@ struct Params {
     format: Option<String>,
 }
 
-type Asked = Result<Query<Params>, QueryRejection>;
+pub(super) type Asked<T> = Result<Query<T>, QueryRejection>;
+/// The `{id}` of a path.
+pub(super) type Key = Result<Path<String>, PathRejection>;
 
 async fn index() -> String {
     let width = PAGES.iter().map(|(path, _)| path.len()).max().unwrap_or(0);
     PAGES.iter().map(|(path, what)| format!("{path:width$}  {what}\n")).collect()
 }
 
-async fn debug_replicas(State(state): Shared, asked: Asked) -> Response {
+async fn debug_replicas(State(state): Shared, asked: Asked<Params>) -> Response {
     match asked {
         Ok(Query(Params { service, format })) => match format.as_deref() {
             None | Some("text") => table::page(&state, service.as_deref(), SystemTime::now()).into_response(),
@@ -72,7 +78,7 @@ async fn debug_replicas(State(state): Shared, asked: Asked) -> Response {
     }
 }
 
-async fn api_replicas(State(state): Shared, asked: Asked) -> Response {
+async fn api_replicas(State(state): Shared, asked: Asked<Params>) -> Response {
     match asked {
         Ok(Query(params)) => replicas_json(&state, params.service.as_deref()),
         Err(rejection) => problem(StatusCode::BAD_REQUEST, rejection.body_text()),
@@ -83,18 +89,29 @@ fn replicas_json(state: &AdminState, service: Option<&str>) -> Response {
     Json(json!({ "replicas": replicas::list(&state.registry, service) })).into_response()
 }
 
-async fn api_replica(State(state): Shared, key: Result<Path<String>, PathRejection>) -> Response {
+async fn api_replica(State(state): Shared, key: Key) -> Response {
+    match one_replica(&state, key, 1) {
+        Ok(replica) => Json(ReplicaView::from(&*replica)).into_response(),
+        Err(problem) => *problem,
+    }
+}
+
+/// The one replica that the path means, by at least so many characters of its id; or the answer that says why none.
+pub(super) fn one_replica(state: &AdminState, key: Key, shortest: usize) -> Result<Arc<Replica>, Box<Response>> {
     let key = match key {
         Ok(Path(key)) => key,
-        Err(rejection) => return problem(StatusCode::BAD_REQUEST, rejection.body_text()),
+        Err(rejection) => return Err(problem(StatusCode::BAD_REQUEST, rejection.body_text()).into()),
     };
-    match replicas::find(&state.registry, &key).as_slice() {
-        [] => problem(StatusCode::NOT_FOUND, format!("no such replica: {key}; /api/v1/replicas lists them")),
-        [replica] => Json(replica).into_response(),
+    match replicas::find(&state.registry, &key, shortest).as_slice() {
+        [] => {
+            let error = format!("no such replica: {key}; /api/v1/replicas lists them");
+            Err(problem(StatusCode::NOT_FOUND, error).into())
+        }
+        [replica] => Ok(Arc::clone(replica)),
         several => {
-            let ids: Vec<_> = several.iter().map(|replica| replica.id.as_str()).collect();
+            let ids: Vec<_> = several.iter().map(|replica| replica.id().as_str()).collect();
             let error = format!("{key} means {} replicas; use more of an id", ids.len());
-            (StatusCode::CONFLICT, Json(json!({ "error": error, "ids": ids }))).into_response()
+            Err((StatusCode::CONFLICT, Json(json!({ "error": error, "ids": ids }))).into_response().into())
         }
     }
 }
@@ -138,6 +155,10 @@ async fn wrong_method(method: Method) -> Response {
     problem(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not for this page: use GET"))
 }
 
-fn problem(status: StatusCode, error: String) -> Response {
+async fn post_only(method: Method) -> Response {
+    problem(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not for this page: use POST"))
+}
+
+pub(super) fn problem(status: StatusCode, error: String) -> Response {
     (status, Json(json!({ "error": error }))).into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
@@ -30,7 +31,9 @@ pub(super) struct ReplicaView {
     #[serde(serialize_with = "rfc3339")]
     pub(super) since: SystemTime,
     pub(super) weight: u16,
+    pub(super) drained_by_hand: bool,
     pub(super) in_flight: u64,
+    pub(super) tunnels: u64,
     pub(super) requests: u64,
     pub(super) errors: u64,
     pub(super) last_error: Option<String>,
@@ -53,7 +56,9 @@ impl From<&Replica> for ReplicaView {
             health: replica.health().as_str(),
             since: replica.since(),
             weight: spec.weight,
+            drained_by_hand: replica.is_drained_by_hand(),
             in_flight: replica.in_flight(),
+            tunnels: replica.metrics().tunnels(),
             requests: replica.metrics().requests(),
             errors: replica.metrics().errors(),
             last_error: replica.last_error(),
@@ -75,11 +80,17 @@ fn verdict(replica: &Replica) -> String {
         }
         (State::Unhealthy, _, _) => "unhealthy: its HEALTHCHECK fails".to_owned(),
         (State::Paused, _, _) => "paused: unpause it to route to it again".to_owned(),
-        (State::Draining, _, _) => match replica.in_flight() {
-            0 => "draining: no request left".to_owned(),
-            1 => "draining: 1 request left".to_owned(),
-            n => format!("draining: {n} requests left"),
-        },
+        (State::Draining, Lifecycle::Draining, _) => format!("draining: {}", left(replica)),
+        (State::Draining, _, _) => format!("drained by hand: {}; undrain it to route to it again", left(replica)),
+    }
+}
+
+/// How many requests are left.
+fn left(replica: &Replica) -> String {
+    match replica.in_flight() {
+        0 => "no request left".to_owned(),
+        1 => "1 request left".to_owned(),
+        n => format!("{n} requests left"),
     }
 }
 
@@ -100,18 +111,19 @@ pub(super) fn list(registry: &Registry, service: Option<&str>) -> Vec<ReplicaVie
     services.iter().flat_map(|service| service.list()).map(|replica| ReplicaView::from(&**replica)).collect()
 }
 
-/// The replicas that `key` may mean: the one with that id, else all of that name, else all whose id begins so.
-pub(super) fn find(registry: &Registry, key: &str) -> Vec<ReplicaView> {
-    let matches: [fn(&ReplicaView, &str) -> bool; 3] =
-        [|view, key| view.id == key, |view, key| view.name == key, |view, key| view.id.starts_with(key)];
-    let all = list(registry, None);
-    for is_meant in matches {
-        let found: Vec<_> = all.iter().filter(|view| is_meant(view, key)).cloned().collect();
-        if !found.is_empty() {
-            return found;
-        }
-    }
-    Vec::new()
+/// The replicas that `key` may mean: the one with that id, else all of that name, else all whose id begins so, if these
+/// are as many characters as `shortest`.
+pub(super) fn find(registry: &Registry, key: &str, shortest: usize) -> Vec<Arc<Replica>> {
+    let is_long = key.chars().count() >= shortest;
+    let matches: [&dyn Fn(&Replica) -> bool; 3] =
+        [&|replica| replica.id().as_str() == key, &|replica| replica.spec().name == key, &|replica| {
+            is_long && replica.id().as_str().starts_with(key)
+        }];
+    let services = registry.services();
+    let found = |is_meant: &dyn Fn(&Replica) -> bool| -> Vec<_> {
+        services.iter().flat_map(|service| service.list()).filter(|replica| is_meant(replica)).cloned().collect()
+    };
+    matches.into_iter().map(found).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 /// One container that discovery looked at.

@@ -76,6 +76,7 @@ fn replica_table(replicas: &[ReplicaView], now: SystemTime) -> String {
             or_dash(&r.network),
             r.weight.to_string(),
             r.in_flight.to_string(),
+            r.tunnels.to_string(),
             r.requests.to_string(),
             r.errors.to_string(),
             age(r.since, now),
@@ -91,6 +92,7 @@ fn replica_table(replicas: &[ReplicaView], now: SystemTime) -> String {
         "NETWORK",
         ">WEIGHT",
         ">IN-FLIGHT",
+        ">TUNNELS",
         ">REQUESTS",
         ">ERRORS",
         ">SINCE",
@@ -193,11 +195,11 @@ evenkeel 1.2.3, up 3h05m
 Docker: connected, first sync under way
 4 replicas: 1 starting, 1 ready, 1 unhealthy, 1 draining
 
-NAME       SERVICE  STATE      HEALTH     ADDR             NETWORK       WEIGHT  IN-FLIGHT  REQUESTS  ERRORS  SINCE  VERDICT
-gateway-1  gateway  ready      healthy    172.18.0.3:3001  shop_default       1          2         3       1  3h05m  routed (last error: connect: refused)
-gateway-2  gateway  unhealthy  unhealthy  172.18.0.4:3001  shop_default       1          0         0       0  3h05m  unhealthy: probe: timed out
-gateway-3  gateway  draining   healthy    172.18.0.5:3001  shop_default       1          0         1       0  3h05m  draining: no request left
-gateway-3  gateway  starting   unknown    172.18.0.6:3001  shop_default       1          0         1       0  3h05m  starting: no probe has passed yet
+NAME       SERVICE  STATE      HEALTH     ADDR             NETWORK       WEIGHT  IN-FLIGHT  TUNNELS  REQUESTS  ERRORS  SINCE  VERDICT
+gateway-1  gateway  ready      healthy    172.18.0.3:3001  shop_default       1          2        0         3       1  3h05m  routed (last error: connect: refused)
+gateway-2  gateway  unhealthy  unhealthy  172.18.0.4:3001  shop_default       1          0        0         0       0  3h05m  unhealthy: probe: timed out
+gateway-3  gateway  draining   healthy    172.18.0.5:3001  shop_default       1          0        0         1       0  3h05m  draining: no request left
+gateway-3  gateway  starting   unknown    172.18.0.6:3001  shop_default       1          0        0         1       0  3h05m  starting: no probe has passed yet
 
 Warnings:
 shop-gateway-1: label evenkeel.prot is unknown; did you mean evenkeel.port?

@@ -37,10 +37,17 @@ impl Fixture {
             proxy: Arc::default(),
             readiness: Arc::default(),
             service: "gateway".into(),
+            token: None,
             version: "1.2.3",
             started: SystemTime::now(),
         };
         Self { state: Arc::new(state), docker, writer: Mutex::new(writer) }
+    }
+
+    /// Lets things be changed with this token.
+    pub(super) fn with_token(mut self, token: &str) -> Self {
+        Arc::get_mut(&mut self.state).unwrap().token = Some(token.into());
+        self
     }
 
     pub(super) fn apply(&self, change: Change) {
@@ -64,11 +71,11 @@ impl Fixture {
             max_concurrency: None,
         };
         edit(&mut spec);
-        let service = spec.service.clone();
+        let (id, service) = (spec.id.clone(), spec.service.clone());
         let sighting = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
         self.apply(Change::Upsert { provider: Provider::Docker, replica: sighting });
         let replicas = self.state.registry.replicas(service.as_str()).unwrap();
-        Arc::clone(replicas.list().iter().find(|replica| *replica.id() == id(digit)).unwrap())
+        Arc::clone(replicas.list().iter().find(|replica| *replica.id() == id).unwrap())
     }
 }
 
@@ -105,32 +112,32 @@ pub(super) fn considered(digit: char, name: &str) -> Considered {
     }
 }
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
         fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.body);
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-struct Running {
+pub(super) struct Running {
     addr: SocketAddr,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    async fn new(fixture: &Fixture) -> Self {
+    pub(super) async fn new(fixture: &Fixture) -> Self {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -152,12 +159,12 @@ impl Running {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn ask(&self, method: &str, path: &str, fields: &str) -> Answer {
+    pub(super) async fn ask(&self, method: &str, path: &str, fields: &str) -> Answer {
         let raw = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{fields}\r\n");
         self.send(raw.as_bytes()).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "").await
     }
 }
@@ -166,6 +173,8 @@ impl Running {
 async fn the_api_lists_replicas_with_every_field() {
     let fixture = fixture();
     fixture.add('e', "web-1", 9, |spec| spec.service = "web".into());
+    let gateways = fixture.state.registry.replicas("gateway").unwrap();
+    let _open = gateways.list()[0].metrics().open_tunnel();
     let admin = Running::new(&fixture).await;
     let answer = admin.get("/api/v1/replicas").await;
     assert_eq!(answer.status, 200);
@@ -177,8 +186,8 @@ async fn the_api_lists_replicas_with_every_field() {
     let expected = json!({
         "id": "a".repeat(64), "name": "gateway-1", "service": "gateway", "project": "shop", "number": 1,
         "image": "gateway:1", "addr": "172.18.0.3:3001", "network": "shop_default", "state": "ready",
-        "health": "healthy", "since": null, "weight": 1, "in_flight": 2, "requests": 3, "errors": 1,
-        "last_error": "connect: refused", "verdict": "routed",
+        "health": "healthy", "since": null, "weight": 1, "drained_by_hand": false, "in_flight": 2, "tunnels": 1,
+        "requests": 3, "errors": 1, "last_error": "connect: refused", "verdict": "routed",
     });
     assert_eq!(first, expected);
     assert_eq!(list["replicas"].as_array().unwrap().len(), 5);

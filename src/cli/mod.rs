@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use serde_json::Value;
 
 use crate::app;
 use crate::config::{self, AdminFlags, Errors, Flags, Sources};
@@ -22,6 +23,10 @@ const AFTER_HELP: &str = "\
 Every option can also be an environment variable (EVENKEEL_CONNECT_TIMEOUT for --connect-timeout) or a key of the \
 file (connect-timeout = \"2s\"); a flag goes before a variable, a variable before the file. Durations need a unit: \
 500ms, 5s, 1m.";
+
+const TOKEN_HELP: &str = "\
+The running evenkeel needs --admin-write. Its token is taken from EVENKEEL_ADMIN_TOKEN, from the file that \
+EVENKEEL_ADMIN_TOKEN_FILE names, or from the configuration file.";
 
 /// evenkeel follows the containers of a Docker service and balances HTTP over them.
 #[derive(Debug, Parser)]
@@ -60,6 +65,25 @@ enum Command {
         #[command(flatten)]
         admin: AdminFlags,
     },
+    /// Give a replica nothing new and let it finish what it has, until it is undrained or starts anew
+    #[command(after_help = TOKEN_HELP)]
+    Drain {
+        /// Its name, its id, or at least four characters with which the id begins
+        replica: String,
+        /// Even if it is the last ready one of its service, so that clients get 503
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// End a drain by hand
+    #[command(after_help = TOKEN_HELP)]
+    Undrain {
+        /// Its name, its id, or at least four characters with which the id begins
+        replica: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -76,7 +100,7 @@ enum Failure {
     /// Nothing can be logged.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
-    /// A running evenkeel did not answer as it should.
+    /// A running evenkeel did not answer as it should, or refused.
     #[error(transparent)]
     Admin(#[from] admin_client::Error),
     /// The healthcheck failed, in one line. Exit code 1, whatever the cause: Docker reserves 2.
@@ -125,6 +149,10 @@ fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Check(flags) => Ok(out.write_all(sources(flags).resolve()?.to_toml().as_bytes())?),
         Command::Healthcheck { ready, admin } => healthcheck(ready, admin, out),
         Command::Replicas { watch, json, admin } => replicas(watch, json, admin, out),
+        Command::Drain { replica, force, admin } => {
+            change(&replica, if force { "drain?force=true" } else { "drain" }, admin, out)
+        }
+        Command::Undrain { replica, admin } => change(&replica, "undrain", admin, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "evenkeel", &mut script);
@@ -162,4 +190,13 @@ fn replicas(watch: bool, json: bool, admin: AdminFlags, out: &mut dyn Write) -> 
         out.flush()?;
         std::thread::sleep(REDRAW);
     }
+}
+
+/// Changes a replica and prints what it came to: its name and the verdict on it.
+fn change(replica: &str, how: &str, admin: AdminFlags, out: &mut dyn Write) -> Result<(), Failure> {
+    let (addr, token) = sources(admin.0).admin_access()?;
+    let path = format!("/api/v1/replicas/{}/{how}", admin_client::escaped(replica));
+    let answer: Value = serde_json::from_str(&admin_client::post(addr, &path, &token)?).unwrap_or_default();
+    let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or("?").to_owned();
+    Ok(writeln!(out, "{}: {}", text("name"), text("verdict"))?)
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::settings::{DockerSettings, LogSettings, ProxySettings, Settings, ShutdownSettings};
+use super::settings::{DockerSettings, LogSettings, ProxySettings, Settings, ShutdownSettings, Token};
 use crate::replica::{ReplicaId, ReplicaSpec};
 use crate::service::ServiceName;
 
@@ -11,6 +11,10 @@ use crate::service::ServiceName;
 pub(super) struct Draft {
     pub(super) proxy: ProxySettings,
     pub(super) admin_listen: SocketAddr,
+    pub(super) admin_write: bool,
+    pub(super) admin_token: Option<Token>,
+    /// The path of the file with the token.
+    pub(super) admin_token_file: Option<String>,
     pub(super) docker: DockerSettings,
     pub(super) no_docker: bool,
     pub(super) statics: Vec<(ServiceName, SocketAddr)>,
@@ -23,6 +27,9 @@ impl Default for Draft {
         Self {
             proxy: ProxySettings::default(),
             admin_listen: Settings::default().admin_listen,
+            admin_write: false,
+            admin_token: None,
+            admin_token_file: None,
             docker: DockerSettings::default(),
             no_docker: false,
             statics: Vec::new(),
@@ -40,6 +47,7 @@ impl Draft {
         Settings {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
+            admin_token: self.admin_token.filter(|_| self.admin_write),
             docker: (!self.no_docker).then_some(self.docker),
             statics,
             shutdown: self.shutdown,

@@ -72,7 +72,8 @@ fn scalar(value: &Value) -> Option<String> {
 
 fn wrong_type(key: &Key, value: &Value) -> String {
     let example = to_value(key, &[key.example().to_owned()]);
-    format!("{value} is a TOML {}; write {} = {example}", value.type_str(), key.name)
+    let shown = if matches!(key.kind, Kind::Secret(_)) { "what is given".to_owned() } else { value.to_string() };
+    format!("{shown} is a TOML {}; write {} = {example}", value.type_str(), key.name)
 }
 
 /// The texts as a file would have them.
@@ -83,6 +84,6 @@ pub(super) fn to_value(key: &Key, texts: &[String]) -> Value {
         Kind::Number(_) => text.parse().map_or(Value::String(text), Value::Integer),
         Kind::Switch(_) if text == "true" || text == "1" => Value::Boolean(true),
         Kind::Switch(_) if text == "false" || text == "0" => Value::Boolean(false),
-        Kind::Switch(_) | Kind::Text(_) => Value::String(text),
+        Kind::Switch(_) | Kind::Text(_) | Kind::Secret(_) => Value::String(text),
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::key::{Fallback, Key, Kind};
-use super::keys::{CONFIG, KEYS};
+use super::keys::{ADMIN_LISTEN, CONFIG, KEYS};
 use super::{Given, Layer};
 
 /// What was typed, not yet parsed. Its flags come from [`KEYS`] instead of clap's derive, which could drift from it.
@@ -13,9 +13,6 @@ pub struct Flags(pub(super) Layer);
 /// The flags of those commands that only talk to a running evenkeel: `--admin-listen` and `--config`.
 #[derive(Clone, Debug, Default)]
 pub struct AdminFlags(pub Flags);
-
-/// The key that [`AdminFlags`] is about.
-pub(super) const ADMIN_LISTEN: &str = "admin-listen";
 
 impl Args for Flags {
     fn augment_args(command: Command) -> Command {
@@ -61,7 +58,7 @@ impl FromArgMatches for AdminFlags {
 
 fn flag(key: &'static Key) -> Arg {
     let action = match key.kind {
-        Kind::Text(_) | Kind::Number(_) => ArgAction::Set,
+        Kind::Text(_) | Kind::Secret(_) | Kind::Number(_) => ArgAction::Set,
         Kind::Switch(_) => ArgAction::SetTrue,
         Kind::List(_) => ArgAction::Append,
     };

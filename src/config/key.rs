@@ -37,6 +37,8 @@ pub enum Fallback {
 #[derive(Debug)]
 pub(super) enum Kind {
     Text(Set),
+    /// A text that nobody is shown.
+    Secret(Set),
     Number(Set),
     Switch(Set),
     List(SetAll),
@@ -62,7 +64,7 @@ impl Key {
     /// Parses the texts into the draft; returns what is wrong with them.
     pub(super) fn apply(&self, draft: &mut Draft, texts: &[String]) -> Vec<String> {
         match self.kind {
-            Kind::Text(set) | Kind::Number(set) | Kind::Switch(set) => {
+            Kind::Text(set) | Kind::Secret(set) | Kind::Number(set) | Kind::Switch(set) => {
                 texts.last().and_then(|text| set(draft, text).err()).into_iter().collect()
             }
             Kind::List(set) => texts.iter().flat_map(|text| set(draft, text)).collect(),

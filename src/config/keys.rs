@@ -5,6 +5,7 @@ use super::draft::Draft;
 use super::key::{Fallback, Key, Kind};
 use super::parse::{self, Parsed};
 use super::settings::{LogFormat, MAX_HEADERS};
+use super::token;
 use crate::service::{Policy, ServiceName};
 
 fn put<T>(place: &mut T, parsed: Parsed<T>) -> Parsed<()> {
@@ -42,6 +43,12 @@ const LIMITS: &str = "Limits";
 const SHUTDOWN: &str = "Shutdown";
 const LOG: &str = "Logging";
 
+/// The keys of the admin listener.
+pub(super) const ADMIN_LISTEN: &str = "admin-listen";
+pub(super) const ADMIN_WRITE: &str = "admin-write";
+pub(super) const ADMIN_TOKEN: &str = "admin-token";
+pub(super) const ADMIN_TOKEN_FILE: &str = "admin-token-file";
+
 /// Names the file. Not in [`KEYS`]: it has a flag and a variable, but a file cannot name another file.
 pub static CONFIG: Key = Key {
     name: "config",
@@ -63,12 +70,36 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Text(|d, t| put(&mut d.proxy.listen, parse::address(t))),
     },
     Key {
-        name: "admin-listen",
+        name: ADMIN_LISTEN,
         group: LISTENERS,
         value: "ADDR:PORT",
         fallback: Fallback::Text("0.0.0.0:9900"),
         help: "Where the debug page, the API, /metrics, /healthz and /readyz are",
         kind: Kind::Text(|d, t| put(&mut d.admin_listen, parse::address(t))),
+    },
+    Key {
+        name: ADMIN_WRITE,
+        group: LISTENERS,
+        value: "BOOL",
+        fallback: Fallback::Text("false"),
+        help: "Let whoever shows the admin token drain replicas by hand",
+        kind: Kind::Switch(|d, t| put(&mut d.admin_write, parse::switch(t))),
+    },
+    Key {
+        name: ADMIN_TOKEN,
+        group: LISTENERS,
+        value: "TOKEN",
+        fallback: Fallback::Unset { means: "none", example: "choose-a-long-random-one" },
+        help: "That token; a flag is seen by every user of the machine, so better a variable, or best a file",
+        kind: Kind::Secret(|d, t| put(&mut d.admin_token, token::parse(t).map(Some))),
+    },
+    Key {
+        name: ADMIN_TOKEN_FILE,
+        group: LISTENERS,
+        value: "FILE",
+        fallback: Fallback::Unset { means: "none", example: "/run/secrets/evenkeel-admin-token" },
+        help: "A file with that token alone, read at the start",
+        kind: Kind::Text(|d, t| put(&mut d.admin_token_file, Ok(Some(t.to_owned())))),
     },
     Key {
         name: "threads",

@@ -16,6 +16,7 @@ pub mod resolve;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::collections::BTreeMap;
 

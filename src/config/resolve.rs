@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use super::draft::Draft;
 use super::error::{Error, Errors};
-use super::flags::{ADMIN_LISTEN, Flags};
-use super::key::{Fallback, Key};
-use super::keys::{CONFIG, KEYS};
-use super::settings::Settings;
-use super::{Given, Layer, env, file};
+use super::flags::Flags;
+use super::key::{Fallback, Key, Kind};
+use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, KEYS};
+use super::settings::{Settings, Token};
+use super::{Given, Layer, env, file, token};
 
 /// Everything that was typed, by source.
 #[derive(Debug)]
@@ -66,6 +66,12 @@ impl Sources {
         }
         if errors.is_empty() {
             errors.extend(self.contradictions(&draft));
+            if draft.admin_write {
+                match self.token(&draft, ADMIN_WRITE) {
+                    Ok(token) => draft.admin_token = Some(token),
+                    Err(error) => errors.push(error),
+                }
+            }
         }
         if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
     }
@@ -75,17 +81,42 @@ impl Sources {
     /// # Errors
     /// What is wrong with that address or with a source as such; not what other keys say.
     pub fn admin_listen(self) -> Result<SocketAddr, Errors> {
+        Ok(self.only(&[ADMIN_LISTEN])?.admin_listen)
+    }
+
+    /// Parses only the address of the admin listener and its token, for those who change something there.
+    ///
+    /// # Errors
+    /// What is wrong with these or with a source as such; not what other keys say.
+    pub fn admin_access(self) -> Result<(SocketAddr, Token), Errors> {
+        let draft = self.only(&[ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE])?;
+        let token = self.token(&draft, ADMIN_TOKEN).map_err(|error| Errors(vec![error]))?;
+        Ok((draft.admin_listen, token))
+    }
+
+    fn only(&self, names: &[&str]) -> Result<Draft, Errors> {
         let mut errors = self.errors.clone();
         let mut draft = Draft::default();
-        for key in KEYS.iter().filter(|key| key.name == ADMIN_LISTEN) {
+        for key in KEYS.iter().filter(|key| names.contains(&key.name)) {
             errors.extend(apply(key, self.find(key.name), &mut draft));
         }
-        if errors.is_empty() { Ok(draft.admin_listen) } else { Err(Errors(errors)) }
+        if errors.is_empty() { Ok(draft) } else { Err(Errors(errors)) }
+    }
+
+    /// Where a key stands, as people find it.
+    fn place(&self, name: &str) -> String {
+        self.find(name).map_or_else(|| name.to_owned(), |given| given.place.clone())
+    }
+
+    /// The admin token, given or in its file, which the key `needed_by` cannot do without.
+    fn token(&self, draft: &Draft, needed_by: &'static str) -> Result<Token, Error> {
+        let wrong = |(name, complaint)| Error::Value { place: self.place(name), complaint };
+        token::find(draft, needed_by).map_err(wrong)
     }
 
     /// Values that are right by themselves, but not together.
     fn contradictions(&self, draft: &Draft) -> Vec<Error> {
-        let place = |name: &str| self.find(name).map_or_else(|| name.to_owned(), |given| given.place.clone());
+        let place = |name: &str| self.place(name);
         let mut errors = Vec::new();
         if draft.no_docker && draft.statics.is_empty() {
             let complaint = "true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001";
@@ -125,6 +156,9 @@ impl Resolved {
                 let _ = writeln!(toml, "{gap}# {group}");
             }
             let (setting, source) = match (given, key.fallback) {
+                (Some(given), _) if matches!(key.kind, Kind::Secret(_)) => {
+                    (format!("# {} =", key.name), format!("from {}, not shown", given.place))
+                }
                 (Some(given), _) => (written(key, &given.texts), format!("from {}", given.place)),
                 (None, Fallback::Text(text)) => (written(key, &[text.to_owned()]), "default".to_owned()),
                 (None, Fallback::Unset { means, .. }) => (format!("# {} =", key.name), format!("not set: {means}")),

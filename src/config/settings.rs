@@ -1,5 +1,7 @@
 //! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
 
+use std::fmt;
+use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -19,6 +21,8 @@ pub struct Settings {
     pub proxy: ProxySettings,
     /// Where the admin room listens.
     pub admin_listen: SocketAddr,
+    /// What a client of the admin room must show to change something; `None`: nothing can be changed.
+    pub admin_token: Option<Token>,
     /// The Docker provider; `None` with `--no-docker`.
     pub docker: Option<DockerSettings>,
     /// The replicas of `--static`.
@@ -155,6 +159,35 @@ impl LogFormat {
     }
 }
 
+/// A secret. Nothing prints it, `Debug` included.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Box<str>);
+
+impl Token {
+    /// The whole secret, for those who have to show it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is it. How long that takes tells nothing but whether the length was right.
+    pub fn is(&self, shown: &[u8]) -> bool {
+        let difference = self.0.bytes().zip(shown).fold(0, |sum, (own, shown)| sum | black_box(own ^ shown));
+        self.0.len() == shown.len() && difference == 0
+    }
+}
+
+impl From<&str> for Token {
+    fn from(secret: &str) -> Self {
+        Self(secret.into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(not shown)")
+    }
+}
+
 /// The cores this process may use, 1 where the system does not say.
 pub fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
@@ -166,6 +199,7 @@ impl Default for Settings {
         Self {
             proxy: ProxySettings::default(),
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9900)),
+            admin_token: None,
             docker: Some(DockerSettings::default()),
             statics: Vec::new(),
             shutdown: ShutdownSettings::default(),
@@ -240,5 +274,20 @@ impl Default for ShutdownSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_token_is_it() {
+        let token = Token::from("sesame-open-wide");
+        for other in ["", "s", "sesame-open-wid", "sesame-open-wide ", "Sesame-open-wide", "sesame-open-widE"] {
+            assert!(!token.is(other.as_bytes()), "{other:?}");
+        }
+        assert!(token.is(token.reveal().as_bytes()));
+        assert!(!format!("{token:?}").contains("sesame"));
     }
 }

@@ -54,15 +54,20 @@ fn every_key_has_a_flag_a_variable_and_a_file_key() {
     let long: BTreeSet<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     assert_eq!(long, KEYS.iter().chain([&CONFIG]).map(|key| key.name).collect());
     for key in KEYS {
-        let is_switch = key.name == "no-docker";
+        // Without Docker there must be a static replica, and who lets others change something has a token.
+        let (is_switch, also) = match key.name {
+            "no-docker" => (true, vec!["--static=gateway=10.1.1.1:1"]),
+            "admin-write" => (true, vec!["--admin-token=sesame-open-wide"]),
+            _ => (false, vec![]),
+        };
         let example = if is_switch { "true" } else { key.example() };
-        let flag = if is_switch { "--no-docker".to_owned() } else { format!("--{}={example}", key.name) };
-        // Without Docker there must be a static replica.
-        let also = if is_switch { vec!["--static=gateway=10.1.1.1:1"] } else { vec![] };
+        let flag = if is_switch { format!("--{}", key.name) } else { format!("--{}={example}", key.name) };
         let source = |args: &[&str], variables: Variables<'_>| {
             let toml = resolve(&[&also[..], args].concat(), variables).unwrap().to_toml();
-            let line = toml.lines().find(|line| line.starts_with(&format!("{} =", key.name))).unwrap();
-            line.split_once("# from ").unwrap().1.to_owned()
+            // A secret's line is a comment, but says where it comes from all the same.
+            let of_key = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{} =", key.name));
+            let line = toml.lines().find(of_key).unwrap();
+            line.rsplit_once("# from ").unwrap().1.trim_end_matches(", not shown").to_owned()
         };
         assert_eq!(source(&[&flag], &[]), format!("--{}", key.name));
         assert_eq!(source(&[], &[(&key.variable(), example)]), key.variable());
@@ -134,11 +139,12 @@ fn every_setting_reaches_its_place() {
         --max-concurrency 24 --hold 25s --max-held-requests 26 --max-held-bytes 27KiB \
         --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 \
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --lame-duck 15s --shutdown-timeout 0s --log debug \
-        --log-format json";
-    let Settings { proxy, admin_listen, docker, statics, shutdown, log } =
+        --admin-write --admin-token sesame-open-wide --log-format json";
+    let Settings { proxy, admin_listen, admin_token, docker, statics, shutdown, log } =
         settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
     let seconds = Duration::from_secs;
     assert_eq!((proxy.listen.to_string(), admin_listen.to_string()), ("[::1]:80".into(), "127.0.0.1:0".into()));
+    assert_eq!(admin_token, Some("sesame-open-wide".into()));
     assert_eq!((proxy.threads.get(), proxy.policy, proxy.retries), (3, Policy::LeastRequests, 0));
     assert_eq!((proxy.connect_timeout, proxy.response_timeout), (seconds(10), seconds(11)));
     assert_eq!((proxy.head_timeout, proxy.keep_alive_timeout), (seconds(12), seconds(13)));
@@ -249,6 +255,57 @@ fn the_admin_address_needs_no_other_key_to_be_right() {
     let expected = "the configuration has a problem
   --admin-listen: \"x\" is not an IP address with a port, like 0.0.0.0:8080";
     assert_eq!(sources.admin_listen().unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn changes_need_a_token_and_the_error_says_where_to_put_it() {
+    let expected = "--admin-write: there is no admin token; give the file that has it, like \
+                    EVENKEEL_ADMIN_TOKEN_FILE=/run/secrets/evenkeel-admin-token";
+    assert_eq!(complaints(&["--admin-write"], &[]), [expected]);
+    let (token, variable) = ("sesame-open-wide", ("EVENKEEL_ADMIN_TOKEN", "sesame-open-wide"));
+    assert_eq!(settings(&["--admin-write"], &[variable]).admin_token, Some(token.into()));
+    assert_eq!(settings(&[], &[variable]).admin_token, None, "a token alone changes nothing");
+
+    let (_dir, path) = file(&format!(" {token}\r\n\n"));
+    assert_eq!(settings(&["--admin-write", "--admin-token-file", &path], &[]).admin_token, Some(token.into()));
+    let both = complaints(&["--admin-write", "--admin-token-file", &path], &[variable]);
+    assert_eq!(both, ["--admin-token-file: there is an admin-token as well; leave out one of the two"]);
+    let missing = complaints(&["--admin-write"], &[("EVENKEEL_ADMIN_TOKEN_FILE", "/nowhere/token")]);
+    let expected = "EVENKEEL_ADMIN_TOKEN_FILE: cannot read \"/nowhere/token\": No such file or directory (os error 2)";
+    assert_eq!(missing, [expected]);
+}
+
+#[test]
+fn a_token_is_shown_neither_by_check_nor_by_an_error() {
+    let toml = resolve(&["--admin-write"], &[("EVENKEEL_ADMIN_TOKEN", "sesame-open-wide")]).unwrap().to_toml();
+    assert!(!toml.contains("sesame"), "{toml}");
+    assert!(toml.contains("\n# admin-token =                              # from EVENKEEL_ADMIN_TOKEN, not shown\n"));
+
+    let long = "sesame".repeat(200);
+    for wrong in ["sesame", "sesame open wide", "sesame\u{e4}sesamesesame", &long, &"sesame".repeat(2000)] {
+        let (_dir, path) = file(wrong);
+        for given in [["--admin-token", wrong], ["--admin-token-file", &path]] {
+            let told = complaints(&[&given[..], &["--admin-write"]].concat(), &[]).join("\n");
+            assert!(told.starts_with(given[0]) && !told.contains("sesame"), "{told}");
+            assert!(told.contains("not 16 to 1024 visible ASCII characters"), "{told}");
+        }
+    }
+    let (_dir, path) = file("admin-token = [\"sesame-open-wide\"]");
+    let told = complaints(&["--config", &path], &[]).join("\n");
+    assert!(told.contains("what is given is a TOML array") && !told.contains("sesame"), "{told}");
+}
+
+#[test]
+fn who_changes_something_needs_the_address_and_the_token_alone() {
+    let access = |args: &[&str], variables: Variables<'_>| {
+        let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Sources::read(flags(args), variables).admin_access()
+    };
+    let given = [("EVENKEEL_ADMIN_TOKEN", "sesame-open-wide"), ("EVENKEEL_RETRIES", "x")];
+    let (addr, token) = access(&["--admin-listen", "127.0.0.1:7"], &given).unwrap();
+    assert_eq!((addr.to_string(), token), ("127.0.0.1:7".to_owned(), "sesame-open-wide".into()));
+    let error = access(&[], &[]).unwrap_err().to_string();
+    assert!(error.contains("\n  admin-token: there is no admin token; give the file that has it"), "{error}");
 }
 
 #[test]

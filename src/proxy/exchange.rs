@@ -14,7 +14,7 @@ use super::connection::Client;
 use super::download::Download;
 use super::failure::Failure;
 use super::hold::Hold;
-use super::pool::{Connection, Look};
+use super::pool::{Connection, Fate, Look};
 use super::relay::Relay;
 use super::request::Request;
 use super::respond::Cause;
@@ -192,6 +192,9 @@ impl Exchange<'_> {
                 tried,
             };
             let outcome = relay.run().await;
+            if outcome.is_err() && connection.fate() == Fate::Cut {
+                replica.metrics().record_cut();
+            }
             match (outcome, download.status()) {
                 (Err(Failure::Unsent), _) if was_reused => {}
                 (Err(failure), None) => return Err(Failed { failure, was_reused }),
@@ -230,7 +233,11 @@ impl Exchange<'_> {
         } else if status == 101 {
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
             let (surplus, unsent) = download.into_tunnel();
+            let _open = replica.metrics().open_tunnel();
             Box::pin(tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent)).await;
+            if connection.fate() == Fate::Cut {
+                replica.metrics().record_cut();
+            }
             self.record(replica, status);
             return After::Close;
         } else if download.persists() && self.upload.is_done() {

@@ -17,12 +17,13 @@ use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::bell::Bell;
 use super::failure::Failure;
 use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
-use crate::replica::{Lifecycle, Replica, State};
+use crate::replica::{Replica, State};
 
 /// Idle connections kept per replica and worker: no fewer than a busy worker has in use from one look at its sockets
 /// to the next, or it opens new ones all the time. Age is what keeps them few.
@@ -57,7 +58,8 @@ struct Shelf {
     limit: Cell<Duration>,
     /// The replica left or drains: nothing is put here any more.
     is_closed: Cell<bool>,
-    is_cut_scheduled: Cell<bool>,
+    /// The drain timeout that runs, or has run out.
+    drain_timer: RefCell<Option<AbortOnDropHandle<()>>>,
     fate: Cell<Fate>,
 }
 
@@ -131,7 +133,7 @@ impl Connection {
     /// Gives a connection back whose answer has ended now.
     pub(super) fn give_back(self, replica: &Replica, now: Instant) {
         let shelf = &self.shelf;
-        if !shelf.is_closed.get() && replica.lifecycle() != Lifecycle::Draining {
+        if !shelf.is_closed.get() && !replica.is_draining() {
             let mut idle = shelf.idle.borrow_mut();
             if idle.len() >= shelf.room {
                 idle.pop_front();
@@ -148,7 +150,7 @@ impl Shelf {
             room,
             limit: Cell::new(MAX_IDLE_AGE),
             is_closed: Cell::default(),
-            is_cut_scheduled: Cell::default(),
+            drain_timer: RefCell::default(),
             fate: Cell::new(Fate::Fine),
         }
     }
@@ -191,6 +193,30 @@ impl Shelf {
     fn meet(&self, fate: Fate) {
         if fate == Fate::Gone || !matches!(self.fate.get(), Fate::Cut | Fate::Gone) {
             self.fate.set(fate);
+        }
+    }
+
+    /// The drain was ended: what it has goes on, and may be kept.
+    fn reopen(&self) {
+        self.is_closed.set(false);
+        self.drain_timer.take();
+        if self.fate.get() == Fate::Cut {
+            self.fate.set(Fate::Fine);
+        }
+    }
+
+    /// Starts the drain timeout of a replica that drains, unless that was done.
+    fn schedule_cut(self: &Rc<Self>, replica: &Replica, bell: &Rc<Bell>) {
+        let mut timer = self.drain_timer.borrow_mut();
+        if let (Some(limit), None) = (replica.spec().drain_timeout, &*timer) {
+            let (shelf, bell) = (Rc::downgrade(self), Rc::clone(bell));
+            *timer = Some(AbortOnDropHandle::new(tokio::task::spawn_local(async move {
+                sleep(limit).await;
+                if let Some(shelf) = shelf.upgrade() {
+                    shelf.meet(Fate::Cut);
+                    bell.ring();
+                }
+            })));
         }
     }
 }
@@ -258,7 +284,12 @@ impl Pool {
 
     fn shelf(&self, replica: &Replica) -> Rc<Shelf> {
         let mut shelves = self.shelves.borrow_mut();
-        Rc::clone(shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new(self.room))))
+        let shelf = shelves.entry(replica.incarnation()).or_insert_with(|| Rc::new(Shelf::new(self.room)));
+        if replica.is_draining() {
+            // Its drain may have begun while there was no shelf that could have heard of it.
+            shelf.schedule_cut(replica, &self.bell);
+        }
+        Rc::clone(shelf)
     }
 
     /// There was no descriptor for a client: gives up the older half of what is idle, and lets the other workers do so
@@ -292,24 +323,9 @@ impl Pool {
         self.shelves.borrow().values().for_each(|shelf| shelf.sweep());
     }
 
-    /// Starts the drain timeout of a replica that drains.
-    fn schedule_cut(&self, replica: &Replica) {
-        let shelves = self.shelves.borrow();
-        if let Some(limit) = replica.spec().drain_timeout
-            && let Some(shelf) = shelves.get(&replica.incarnation())
-            && !shelf.is_cut_scheduled.replace(true)
-        {
-            let (shelf, bell) = (Rc::clone(shelf), Rc::clone(&self.bell));
-            tokio::task::spawn_local(async move {
-                sleep(limit).await;
-                shelf.meet(Fate::Cut);
-                bell.ring();
-            });
-        }
-    }
-
     /// Follows the registry: idle connections to a replica go when it leaves or drains, the others when it has drained
-    /// for too long; who waits for its answer hears when it leaves or may never give one. Never ends.
+    /// for too long, unless the drain was ended; who waits for its answer hears when it leaves or may never give one.
+    /// Never ends.
     pub(super) async fn follow(self: Rc<Self>, registry: Registry) {
         let mut changes = registry.watch();
         let mut tick = interval(SWEEP_INTERVAL);
@@ -329,13 +345,17 @@ impl Pool {
     pub(super) fn match_to(&self, registry: &Registry) {
         let services = registry.services();
         let replicas = || services.iter().flat_map(|replicas| replicas.list());
-        for replica in replicas().filter(|replica| replica.lifecycle() == Lifecycle::Draining) {
-            if let Some(shelf) = self.shelves.borrow().get(&replica.incarnation()) {
-                shelf.close();
+        for replica in replicas() {
+            match self.shelves.borrow().get(&replica.incarnation()) {
+                Some(shelf) if replica.is_draining() => {
+                    shelf.close();
+                    shelf.schedule_cut(replica, &self.bell);
+                }
+                Some(shelf) => shelf.reopen(),
+                None => {}
             }
-            self.schedule_cut(replica);
         }
-        let listed: HashMap<_, _> = replicas().map(|replica| (replica.incarnation(), replica.state())).collect();
+        let listed: HashMap<_, _> = replicas().map(|replica| (replica.incarnation(), replica.undrained_state())).collect();
         let mut has_news = false;
         self.shelves.borrow_mut().retain(|incarnation, shelf| {
             let state = listed.get(incarnation);

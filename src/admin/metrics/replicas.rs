@@ -83,6 +83,12 @@ fn write_traffic(page: &mut Page, series: &[Series]) -> fmt::Result {
     let in_flight = series.iter().map(|s| (s.labels(), s.replicas.iter().map(|r| r.in_flight()).sum::<u64>()));
     page.gauge("evenkeel_replica_requests_in_flight", "Requests whose answer has not ended.", in_flight)?;
 
+    let tunnels = series.iter().map(|s| (s.labels(), s.replicas.iter().map(|r| r.metrics().tunnels()).sum::<u64>()));
+    page.gauge("evenkeel_replica_tunnels", "Tunnels open, such as WebSockets.", tunnels)?;
+
+    let cut = series.iter().map(|s| (s.labels(), s.replicas.iter().map(|r| r.metrics().cut()).sum::<u64>()));
+    page.counter("evenkeel_replica_requests_cut", "Requests and tunnels that the drain timeout cut off.", cut)?;
+
     let errors = series.iter().flat_map(|s| {
         let by_reason = s.sum(|replica| replica.metrics().failures().map(|(failure, n)| (failure.as_str(), n)));
         by_reason.into_iter().map(move |(reason, count)| (s.labels_and("reason", reason), count))

@@ -127,12 +127,32 @@ fn a_replica_is_counted_by_code_reason_and_duration() {
     assert_eq!(with("evenkeel_replica_errors_total", "reason", "timeout"), Some(0.0));
     assert_eq!(parsed.value("evenkeel_replica_requests_in_flight", &first), Some(2.0));
     assert_eq!(parsed.value("evenkeel_replica_ready", &first), Some(1.0));
+    assert_eq!(parsed.value("evenkeel_replica_tunnels", &first), Some(0.0));
+    assert_eq!(parsed.value("evenkeel_replica_requests_cut_total", &first), Some(0.0));
     let durations = "evenkeel_replica_request_duration_seconds";
     let buckets = ["0.0005", "0.001", "0.025", "0.05", "10.0", "+Inf"];
     let counts = buckets.map(|le| with(&format!("{durations}_bucket"), "le", le).unwrap());
     assert_eq!(counts, [0.0, 1.0, 1.0, 2.0, 2.0, 3.0]);
     assert_eq!(parsed.value(&format!("{durations}_count"), &first), Some(3.0));
     assert_eq!(parsed.value(&format!("{durations}_sum"), &first), Some(20.031));
+}
+
+#[test]
+fn tunnels_are_counted_while_they_are_open_and_cuts_for_good() {
+    let fixture = Fixture::empty();
+    let replica = fixture.add('a', "gateway-1", 3, |_| {});
+    let counts = || {
+        let parsed = scraped(&fixture, Format::OpenMetrics);
+        ["evenkeel_replica_tunnels", "evenkeel_replica_requests_cut_total"]
+            .map(|name| parsed.value(name, &[("service", "gateway"), ("replica", "gateway-1")]).unwrap())
+    };
+    let (one, two) = (replica.metrics().open_tunnel(), replica.metrics().open_tunnel());
+    assert_eq!(counts(), [2.0, 0.0]);
+    replica.metrics().record_cut();
+    drop(one);
+    assert_eq!(counts(), [1.0, 1.0]);
+    drop(two);
+    assert_eq!(counts(), [0.0, 1.0]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::proxy::tests::support::{DEADLINE, spec};
+use crate::registry::RegistryWriter;
+use crate::replica::{Lifecycle, ReplicaSpec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream as StdStream};
@@ -164,4 +166,86 @@ async fn nothing_comes_back_to_a_replica_that_drains_or_left() {
     bench.replica.set_lifecycle(Lifecycle::Draining);
     connection.give_back(&bench.replica, Instant::now());
     assert_eq!(bench.idle(), 0);
+}
+
+#[tokio::test]
+async fn nothing_comes_back_to_a_replica_that_is_drained_by_hand() {
+    let bench = Bench::new();
+    let (connection, _end) = bench.connect().await;
+    bench.replica.set_drained_by_hand(true);
+    connection.give_back(&bench.replica, Instant::now());
+    assert_eq!(bench.idle(), 0);
+}
+
+/// A pool that follows a registry of one replica, which may drain for as long as this.
+struct Following {
+    bench: Bench,
+    registry: Registry,
+    _writer: RegistryWriter,
+}
+
+impl Following {
+    fn new(drain_timeout: Duration) -> Self {
+        let mut bench = Bench::new();
+        let spec = ReplicaSpec { drain_timeout: Some(drain_timeout), ..bench.replica.spec().clone() };
+        bench.replica = Replica::new(spec.clone(), Lifecycle::Running);
+        let (registry, mut writer) = Registry::new();
+        writer.apply(crate::registry::fixtures::running(spec));
+        // The pool and the registry mean the same replica.
+        let listed = Arc::clone(&registry.replicas("gateway").unwrap().list()[0]);
+        bench.replica = listed.with_spec(listed.spec().clone());
+        Self { bench, registry, _writer: writer }
+    }
+
+    fn drain_by_hand(&self, is_drained: bool) {
+        self.bench.replica.set_drained_by_hand(is_drained);
+        self.bench.pool.match_to(&self.registry);
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn an_undrain_opens_the_shelf_and_calls_off_the_cut() {
+    let local = tokio::task::LocalSet::new();
+    let test = async {
+        let following = Following::new(LIMIT);
+        let bench = &following.bench;
+        let (busy, _end) = bench.connect().await;
+        let (other, _other_end) = bench.connect().await;
+        following.drain_by_hand(true);
+        sleep(LIMIT / 2).await;
+        following.drain_by_hand(false);
+        sleep(LIMIT * 2).await;
+        assert_ne!(busy.fate(), Fate::Cut);
+        other.give_back(&bench.replica, Instant::now());
+        assert_eq!(bench.idle(), 1);
+
+        // The next drain has all of its time.
+        following.drain_by_hand(true);
+        assert_eq!(bench.idle(), 0);
+        sleep(LIMIT / 2).await;
+        following.bench.pool.match_to(&following.registry);
+        sleep(LIMIT / 2 - Duration::from_millis(10)).await;
+        assert_ne!(busy.fate(), Fate::Cut);
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(busy.fate(), Fate::Cut);
+        following.drain_by_hand(false);
+        let (fresh, _fresh_end) = bench.connect().await;
+        assert_ne!(fresh.fate(), Fate::Cut, "what comes after an undrain is not cut");
+    };
+    local.run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_made_after_the_drain_began_is_cut_too() {
+    let local = tokio::task::LocalSet::new();
+    let test = async {
+        let following = Following::new(LIMIT);
+        following.drain_by_hand(true);
+        let (late, _end) = following.bench.connect().await;
+        sleep(LIMIT + Duration::from_millis(10)).await;
+        assert_eq!(late.fate(), Fate::Cut);
+    };
+    local.run_until(test).await;
 }

@@ -224,6 +224,11 @@ fn what_is_left_on_a_draining_replica_is_cut_at_its_drain_timeout() {
     clients[2].send("GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
     assert!(clients[1].read_until("half").is_some() && clients[2].read_until("\r\n\r\n").is_some());
     eventually("all three are under way", || proxy.in_flight() == 3 && replica.count() == 3);
+    let metrics = |proxy: &Proxy| {
+        let replica = proxy.replica("gateway", 1);
+        (replica.metrics().tunnels(), replica.metrics().cut())
+    };
+    eventually("one of them is a tunnel", || metrics(&proxy) == (1, 0));
 
     let since = Instant::now();
     proxy.drain("gateway-1");
@@ -232,4 +237,5 @@ fn what_is_left_on_a_draining_replica_is_cut_at_its_drain_timeout() {
     assert!(since.elapsed() >= SHORT, "not before its time");
     assert!(clients[1].is_closed() && clients[2].is_closed(), "a truncated body and a tunnel end visibly");
     eventually("the leases are released", || proxy.in_flight() == 0);
+    assert_eq!(metrics(&proxy), (0, 3));
 }

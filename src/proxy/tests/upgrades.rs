@@ -37,11 +37,14 @@ fn an_upgrade_becomes_a_tunnel_that_holds_its_lease() {
     assert_eq!(request.fields("upgrade"), ["Chat"]);
     assert_eq!(request.fields("connection"), ["upgrade"]);
     assert_eq!((proxy.in_flight(), proxy.replica("gateway", 1).metrics().requests()), (1, 0));
+    assert_eq!(proxy.replica("gateway", 1).metrics().tunnels(), 1);
 
     client.finish_writing();
     assert_eq!(client.read_to_end(), "bye\n");
     eventually("the lease is released", || proxy.in_flight() == 0);
-    assert_eq!(proxy.replica("gateway", 1).metrics().codes().collect::<Vec<_>>(), [(101, 1)]);
+    let replica = proxy.replica("gateway", 1);
+    assert_eq!(replica.metrics().codes().collect::<Vec<_>>(), [(101, 1)]);
+    assert_eq!((replica.metrics().tunnels(), replica.metrics().cut()), (0, 0));
 }
 
 #[test]
