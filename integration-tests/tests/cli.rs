@@ -170,6 +170,60 @@ fn replicas_prints_the_table_or_the_json() {
 }
 
 #[test]
+fn drain_and_undrain_show_the_token_and_print_what_it_came_to() {
+    let secret = tempfile::tempdir().unwrap();
+    let path = secret.path().join("token");
+    std::fs::write(&path, "sesame-open-wide\n").unwrap();
+    let from_file = ("EVENKEEL_ADMIN_TOKEN_FILE", path.to_str().unwrap());
+    let from_variable = ("EVENKEEL_ADMIN_TOKEN", "sesame-open-wide");
+    for (args, target, variable) in [
+        (&["drain", "gateway-3"][..], "gateway-3/drain", from_variable),
+        (&["drain", "gateway-3", "--force"], "gateway-3/drain?force=true", from_file),
+        (&["undrain", "static:web@[::1]:80"], "static%3Aweb%40%5B%3A%3A1%5D%3A80/undrain", from_file),
+    ] {
+        let (addr, served) =
+            answer_once("HTTP/1.1 200 OK\r\nContent-Length: 38\r\n\r\n{\"name\":\"gateway-3\",\"verdict\":\"so so\"}");
+        let listen = addr.to_string();
+        let mut command = evenkeel(&[args, &["--admin-listen", &listen]].concat());
+        let (code, out, err) = seen(&command.env(variable.0, variable.1).output().unwrap());
+        assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "gateway-3: so so\n", ""));
+        let head = served.join().unwrap();
+        assert!(head.starts_with(&format!("POST /api/v1/replicas/{target} HTTP/1.1\n")), "{head}");
+        assert!(head.contains("\nauthorization: Bearer sesame-open-wide\n"), "{head}");
+    }
+}
+
+#[test]
+fn drain_says_why_not() {
+    let (code, _, err) = run(&["drain", "gateway-3"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("admin-token: there is no admin token; give the file that has it, like EVENKEEL_"), "{err}");
+
+    let (addr, _) = answer_once("HTTP/1.1 409 Conflict\r\nContent-Length: 16\r\n\r\n{\"error\":\"last\"}");
+    let mut command = evenkeel(&["drain", "gateway-3", "--admin-listen", &addr.to_string()]);
+    let (code, out, err) = seen(&command.env("EVENKEEL_ADMIN_TOKEN", "sesame-open-wide").output().unwrap());
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    let expected =
+        format!("error: /api/v1/replicas/gateway-3/drain of {addr} says 409 Conflict: {{\"error\":\"last\"}}\n");
+    assert_eq!(err, expected);
+}
+
+#[test]
+fn the_admin_token_is_never_printed() {
+    let given = |args: &[&str]| {
+        let mut command = evenkeel(args);
+        seen(&command.env("EVENKEEL_ADMIN_TOKEN", "sesame-open-wide").output().unwrap())
+    };
+    for args in [&["check", "--admin-write"][..], &["--help"], &["check", "--retries=x"], &["drain", "--help"]] {
+        let (_, out, err) = given(args);
+        assert!(!out.contains("sesame") && !err.contains("sesame"), "{args:?}: {out}{err}");
+    }
+    let (code, _, err) = run(&["check", "--admin-write", "--admin-token", "sesame"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("--admin-token: what is given is not 16 to 1024") && !err.contains("sesame"), "{err}");
+}
+
+#[test]
 fn watching_goes_on_while_nobody_answers_and_ends_with_its_reader() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();

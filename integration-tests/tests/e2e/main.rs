@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod admin_drain;
 mod balancing;
 mod discovery;
 mod discovery_faults;
