@@ -103,7 +103,8 @@ fn begin(state: &AdminState, client: SocketAddr, replica: &Replica, is_forced: b
         let service = &replica.spec().service;
         if !is_forced && is_last(state, replica) {
             let error = format!(
-                "{} is the last ready replica of {service}, whose clients would get 503; if that is meant, add ?force=true",
+                "{} is the last ready replica of {service}, whose clients would wait and then get 503; if that is meant, \
+                 add ?force=true",
                 replica.spec().name
             );
             return Err(problem(StatusCode::CONFLICT, error).into());

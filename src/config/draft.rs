@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::parse;
 use super::settings::{DockerSettings, LogSettings, ProxySettings, Settings, ShutdownSettings, Token};
 use crate::replica::{ReplicaId, ReplicaSpec};
 use crate::service::ServiceName;
@@ -40,6 +41,30 @@ impl Default for Draft {
 }
 
 impl Draft {
+    /// Adds the networks of one text, and returns what is wrong with the others of it.
+    pub(super) fn add_networks(&mut self, text: &str) -> Vec<String> {
+        let (good, bad): (Vec<_>, Vec<_>) =
+            text.split(',').map(|piece| parse::network(piece.trim())).partition(Result::is_ok);
+        self.proxy.trusted_proxies.extend(good.into_iter().flatten());
+        bad.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Adds the replicas of one text, and returns what is wrong with the others of it.
+    pub(super) fn add_replicas(&mut self, text: &str) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for parsed in parse::replicas(text) {
+            match parsed {
+                Ok((service, addr)) if self.statics.contains(&(service.clone(), addr)) => {
+                    complaints
+                        .push(format!("\"{service}={addr}\" is there twice; list each address of a service once"));
+                }
+                Ok(replica) => self.statics.push(replica),
+                Err(complaint) => complaints.push(complaint),
+            }
+        }
+        complaints
+    }
+
     /// What the filled-in draft comes to.
     pub(super) fn finish(mut self) -> Settings {
         self.docker.service = self.proxy.service.clone();

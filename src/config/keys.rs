@@ -13,27 +13,6 @@ fn put<T>(place: &mut T, parsed: Parsed<T>) -> Parsed<()> {
     Ok(())
 }
 
-fn add_networks(draft: &mut Draft, text: &str) -> Vec<String> {
-    let (good, bad): (Vec<_>, Vec<_>) =
-        text.split(',').map(|piece| parse::network(piece.trim())).partition(Result::is_ok);
-    draft.proxy.trusted_proxies.extend(good.into_iter().flatten());
-    bad.into_iter().filter_map(Result::err).collect()
-}
-
-fn add_replicas(draft: &mut Draft, text: &str) -> Vec<String> {
-    let mut complaints = Vec::new();
-    for parsed in parse::replicas(text) {
-        match parsed {
-            Ok((service, addr)) if draft.statics.contains(&(service.clone(), addr)) => {
-                complaints.push(format!("\"{service}={addr}\" is there twice; list each address of a service once"));
-            }
-            Ok(replica) => draft.statics.push(replica),
-            Err(complaint) => complaints.push(complaint),
-        }
-    }
-    complaints
-}
-
 const LISTENERS: &str = "Listeners";
 const ROUTING: &str = "Routing";
 const DOCKER: &str = "Docker";
@@ -147,7 +126,7 @@ pub static KEYS: &[Key] = &[
         value: "SERVICE=ADDR:PORT,…",
         fallback: Fallback::Unset { means: "none", example: "gateway=10.1.1.1:3001,10.1.1.2:3001" },
         help: "Replicas at fixed addresses; repeatable",
-        kind: Kind::List(add_replicas),
+        kind: Kind::List(Draft::add_replicas),
     },
     Key {
         name: "trusted-proxies",
@@ -155,7 +134,7 @@ pub static KEYS: &[Key] = &[
         value: "CIDR,…",
         fallback: Fallback::Unset { means: "nobody", example: "10.0.0.0/8,192.168.1.5" },
         help: "Clients whose X-Forwarded-* are believed: addresses or networks; repeatable",
-        kind: Kind::List(add_networks),
+        kind: Kind::List(Draft::add_networks),
     },
     Key {
         name: "no-docker",

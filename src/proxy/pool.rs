@@ -355,7 +355,8 @@ impl Pool {
                 None => {}
             }
         }
-        let listed: HashMap<_, _> = replicas().map(|replica| (replica.incarnation(), replica.undrained_state())).collect();
+        let listed: HashMap<_, _> =
+            replicas().map(|replica| (replica.incarnation(), replica.undrained_state())).collect();
         let mut has_news = false;
         self.shelves.borrow_mut().retain(|incarnation, shelf| {
             let state = listed.get(incarnation);

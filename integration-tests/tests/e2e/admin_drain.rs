@@ -230,3 +230,15 @@ async fn an_undrain_calls_off_the_cut() {
     kept.send(b"still here").await.expect("the tunnel is open");
     assert_eq!(kept.read_exactly(10).await.expect("an echo"), b"still here");
 }
+
+#[tokio::test]
+async fn requests_that_wait_for_the_last_replica_go_on_at_the_undrain() {
+    let (sidecar, _gateways) = with_replicas(1, |_| {}).await;
+    change(&sidecar, "gateway-1/drain?force=true").await;
+    let mut client = sidecar.client().await;
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    eventually(PATIENCE, "it waits", async || sidecar.metric("evenkeel_requests_held", &[]).await > 0.5).await;
+    change(&sidecar, "gateway-1/undrain").await;
+    let answer = client.read_response().await.expect("an answer");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "gateway-1"));
+}

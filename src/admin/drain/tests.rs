@@ -187,8 +187,8 @@ async fn the_last_ready_replica_is_drained_only_by_force() {
     let admin = Running::new(&fixture).await;
     assert_eq!(admin.post("gateway-1/drain").await.status, 200);
     let answer = admin.post("gateway-2/drain").await;
-    let expected = "gateway-2 is the last ready replica of gateway, whose clients would get 503; if that is meant, add \
-                    ?force=true";
+    let expected = "gateway-2 is the last ready replica of gateway, whose clients would wait and then get 503; if that \
+                    is meant, add ?force=true";
     assert_eq!((answer.status, error(&answer).as_str()), (409, expected));
     assert_eq!(admin.post("gateway-2/drain?force=false").await.status, 409);
     assert!(!second.is_draining());

@@ -249,3 +249,21 @@ async fn a_connection_that_is_made_after_the_drain_began_is_cut_too() {
     };
     local.run_until(test).await;
 }
+
+#[tokio::test]
+async fn a_drain_by_hand_does_not_hide_that_the_replica_may_never_answer() {
+    let local = tokio::task::LocalSet::new();
+    let test = async {
+        let following = Following::new(LIMIT);
+        let (busy, _end) = following.bench.connect().await;
+        following.drain_by_hand(true);
+        assert_eq!(busy.fate(), Fate::Fine);
+        following.bench.replica.set_lifecycle(Lifecycle::Paused);
+        following.bench.pool.match_to(&following.registry);
+        assert_eq!(busy.fate(), Fate::Doubtful);
+        following.bench.replica.set_lifecycle(Lifecycle::Running);
+        following.drain_by_hand(false);
+        assert_eq!(busy.fate(), Fate::Fine);
+    };
+    local.run_until(test).await;
+}
