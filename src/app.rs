@@ -9,7 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,11 +21,11 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminState, Readiness};
 use crate::change::{Change, Observed, Provider, Sighting};
-use crate::config::settings::{DockerSettings, Settings, ShutdownSettings};
+use crate::config::settings::{DockerSettings, EjectSettings, Settings, ShutdownSettings};
 use crate::discovery::docker::Watcher;
 use crate::discovery::status::DiscoveryStatus;
 use crate::drain::Drains;
-use crate::health::Prober;
+use crate::health::{Ejector, Prober, SlowStart};
 use crate::metrics::ProxyMetrics;
 use crate::proxy::{Admission, Context, Hold, Listener, ProxyError, Worker, connection_limit};
 use crate::registry::{Registry, RegistryWriter};
@@ -168,6 +168,8 @@ impl App {
             writer,
             status: status.clone(),
             docker: settings.docker,
+            eject: settings.proxy.eject,
+            slow_start: settings.proxy.slow_start,
             statics: settings
                 .statics
                 .into_iter()
@@ -254,6 +256,8 @@ struct Control {
     writer: RegistryWriter,
     status: Option<Arc<DiscoveryStatus>>,
     docker: Option<DockerSettings>,
+    eject: EjectSettings,
+    slow_start: Duration,
     statics: Vec<Sighting>,
     admin_listener: TcpListener,
     admin: AdminState,
@@ -274,6 +278,12 @@ impl Control {
             tasks.spawn(write(self.writer, inbox, Arc::clone(status)));
         }
         tasks.spawn(Drains::new(self.registry.clone()).run(self.stop.clone()));
+        if self.eject.is_on() {
+            tasks.spawn(Ejector::new(self.registry.clone(), self.eject).run(self.stop.clone()));
+        }
+        if !self.slow_start.is_zero() {
+            tasks.spawn(SlowStart::new(self.registry.clone(), self.slow_start).run(self.stop.clone()));
+        }
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
         tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
         supervise(tasks, &readiness, status.as_deref()).await;

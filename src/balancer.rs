@@ -3,6 +3,7 @@
 //! Each worker thread has a [`Balancer`] of its own. They share nothing but the registry's lists and the atomics
 //! of the replicas, so a pick takes no lock that another worker or the control plane could hold for long.
 
+mod latency;
 mod lease;
 mod policy;
 mod turn;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use fastrand::Rng;
 use thiserror::Error;
 
+pub use self::latency::Latency;
+use self::latency::Moment;
 pub use self::lease::Lease;
 use crate::registry::{Registry, Replicas};
 use crate::replica::Replica;
@@ -25,7 +28,7 @@ pub enum PickError {
     /// Nobody ever named the service.
     #[error("no replica of service {0} was ever seen")]
     NoSuchService(ServiceName),
-    /// Each of its replicas is starting, unhealthy, paused, draining, of weight 0, or already tried.
+    /// Each of its replicas is starting, paused, draining, of weight 0, was never healthy, or was already tried.
     #[error("no replica of service {0} is ready")]
     NoneReady(ServiceName),
     /// Those that are ready, and not tried, have as many requests as they may have.
@@ -33,14 +36,21 @@ pub enum PickError {
     NoRoom(ServiceName),
 }
 
-/// The replicas that one request was already sent to, so that a retry goes elsewhere.
+/// The replicas that one request was already sent to, so that a retry goes elsewhere. With each, whether it may be tried
+/// again before one that is not ready.
 #[derive(Clone, Debug, Default)]
-pub struct Tried(Vec<u64>);
+pub struct Tried(Vec<(u64, bool)>);
 
 impl Tried {
     /// Notes an attempt at `replica`.
     pub fn add(&mut self, replica: &Replica) {
-        self.0.push(replica.incarnation());
+        self.0.retain(|(incarnation, _)| *incarnation != replica.incarnation());
+        self.0.push((replica.incarnation(), false));
+    }
+
+    /// Notes an attempt at `replica` that failed on a kept connection, which may have been all that was dead.
+    pub fn add_kept(&mut self, replica: &Replica) {
+        self.0.push((replica.incarnation(), true));
     }
 
     /// Whether there was none.
@@ -50,7 +60,12 @@ impl Tried {
 
     /// Whether `replica`, in this or an older version of its facts, was tried.
     pub fn contains(&self, replica: &Replica) -> bool {
-        self.0.contains(&replica.incarnation())
+        self.0.iter().any(|(incarnation, _)| *incarnation == replica.incarnation())
+    }
+
+    /// Whether there is no point in trying `replica` again.
+    fn rules_out(&self, replica: &Replica) -> bool {
+        self.0.contains(&(replica.incarnation(), false))
     }
 }
 
@@ -67,7 +82,9 @@ impl Balancer {
         Self { registry, policy, rng: RefCell::new(Rng::with_seed(seed)) }
     }
 
-    /// Picks a ready replica that is not in `tried` and claims it.
+    /// Picks a ready replica that is not in `tried` and claims it. Where there is none, one will do that was tried on a
+    /// kept connection only; and where there is none of those either, one that runs and was ready once: its requests
+    /// may fail, but a refusal is sure to.
     ///
     /// # Errors
     /// [`PickError`] if the service is unknown or none of its replicas may take the request now.
@@ -75,18 +92,37 @@ impl Balancer {
         let read = || self.registry.replicas(service).ok_or_else(|| PickError::NoSuchService(service.into()));
         let mut replicas = read()?;
         loop {
-            if let Some(lease) = self.pick_from(&replicas, tried) {
+            if let Some(lease) = self.pick_from(&replicas, Replica::is_pickable, |replica| tried.contains(replica)) {
                 return Ok(lease);
             }
             // Perhaps there is no ready replica only because others took the place of all that were.
             let newer = read()?;
             if Arc::ptr_eq(&newer, &replicas) {
-                let service = newer.service().clone();
-                let is_full = newer.list().iter().any(|replica| replica.is_pickable() && !tried.contains(replica));
-                return Err(if is_full { PickError::NoRoom(service) } else { PickError::NoneReady(service) });
+                return self.pick_anyhow(&newer, tried);
             }
             replicas = newer;
         }
+    }
+
+    /// Picks from a list in which no replica is ready that has room and was not tried. Who is ready and has no room for
+    /// now is worth waiting for; nobody is picked in panic beside it.
+    #[cold]
+    fn pick_anyhow(&self, replicas: &Replicas, tried: &Tried) -> Result<Lease, PickError> {
+        let is_ruled_out = |replica: &Replica| tried.rules_out(replica);
+        if let Some(lease) = self.pick_from(replicas, Replica::is_pickable, is_ruled_out) {
+            return Ok(lease);
+        }
+        let has =
+            |fits: fn(&Replica) -> bool| replicas.list().iter().any(|replica| fits(replica) && !is_ruled_out(replica));
+        if !has(Replica::is_pickable)
+            && let Some(lease) = self.pick_from(replicas, Replica::is_pickable_in_panic, is_ruled_out)
+        {
+            lease.replica().metrics().record_panic_pick();
+            return Ok(lease);
+        }
+        let service = replicas.service().clone();
+        let is_full = has(Replica::is_pickable_in_panic);
+        Err(if is_full { PickError::NoRoom(service) } else { PickError::NoneReady(service) })
     }
 
     /// Whether a replica that is not in `tried` is ready and has room.
@@ -95,17 +131,40 @@ impl Balancer {
         self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(fits))
     }
 
-    fn pick_from(&self, replicas: &Replicas, tried: &Tried) -> Option<Lease> {
+    /// Whether there is a replica that has room and could be picked, be it in panic.
+    pub fn has_any(&self, service: &str) -> bool {
+        let fits = |replica: &Arc<Replica>| replica.is_pickable_in_panic() && replica.has_room();
+        self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(fits))
+    }
+
+    fn pick_from(
+        &self,
+        replicas: &Replicas,
+        may_take: impl Fn(&Replica) -> bool,
+        is_out: impl Fn(&Replica) -> bool,
+    ) -> Option<Lease> {
         let rng = &mut *self.rng.borrow_mut();
-        // A claim fails only on a replica that stopped being ready, or got its last request, since it was chosen.
+        // A claim fails only on a replica that stopped to be pickable, or got its last request, since it was chosen.
         for _ in 0..replicas.list().len() {
-            if let Some(lease) = Lease::claim(policy::choose(self.policy, replicas, tried, rng)?)
-                && lease.replica().is_pickable()
+            let fits = |replica: &Replica| may_take(replica) && replica.has_room() && !is_out(replica);
+            if let Some(lease) = Lease::claim(policy::choose(self.policy, replicas, fits, rng, Moment::now)?)
+                && may_take(lease.replica())
             {
                 return Some(lease);
             }
         }
         None
+    }
+
+    /// Whether the policy wants to know of latencies.
+    #[inline]
+    pub fn minds_latency(&self) -> bool {
+        self.policy == Policy::Ewma
+    }
+
+    /// Notes what an attempt at `replica` says of its latency.
+    pub fn note_latency(&self, replica: &Replica, latency: Latency) {
+        latency::note(replica, latency, Moment::now());
     }
 }
 

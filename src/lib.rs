@@ -21,8 +21,9 @@
 //! # Invariants
 //!
 //! 1. No DashMap guard leaves the registry; no lock is held while choosing, awaiting, or in another room.
-//! 2. One writer per fact: discovery writes membership and lifecycle, health writes health, leases write in-flight,
-//!    the admin room drains by hand. A passing probe can therefore never un-drain a replica, nor can a relist.
+//! 2. One writer per fact: discovery writes membership and lifecycle, health writes health, ejections and ramps, leases
+//!    write in-flight, the admin room drains by hand. A passing probe can therefore never un-drain a replica, nor can a
+//!    relist.
 //! 3. One store per change: a reader sees the old list or the new one, never half.
 //! 4. A replica's state survives a relist: counters, health, pools and open requests of unchanged replicas stay.
 //! 5. Identity is the container id, not the address. A new container with a dead one's address is a new replica

@@ -1,50 +1,14 @@
 //! What is counted, as plain atomics: the data plane adds, the admin room reads at scrape time.
 
+mod fault;
+mod histogram;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the duration buckets, in seconds. The last bucket, `+Inf`, is not listed.
-pub const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// The same bounds in nanoseconds, for comparing without floats.
-const BUCKET_NANOS: [u64; BUCKETS.len()] = {
-    let mut nanos = [0; BUCKETS.len()];
-    let mut i = 0;
-    while i < BUCKETS.len() {
-        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
-        {
-            nanos[i] = (BUCKETS[i] * 1e9) as u64;
-        }
-        i += 1;
-    }
-    nanos
-};
-
-/// A histogram of durations with fixed buckets: three relaxed adds per observation, no lock.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    buckets: [AtomicU64; BUCKETS.len() + 1],
-    sum_nanos: AtomicU64,
-}
-
-impl Histogram {
-    /// Adds one observation.
-    pub fn observe(&self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let place = BUCKET_NANOS.partition_point(|bound| *bound < nanos);
-        if let Some(bucket) = self.buckets.get(place) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    /// The counts of each bucket (not cumulative; the last is `+Inf`) and the sum in seconds.
-    pub fn read(&self) -> ([u64; BUCKETS.len() + 1], f64) {
-        let sum = Duration::from_nanos(self.sum_nanos.load(Ordering::Relaxed)).as_secs_f64();
-        (std::array::from_fn(|i| self.buckets.get(i).map_or(0, |b| b.load(Ordering::Relaxed))), sum)
-    }
-}
+pub use fault::{Fault, Faults};
+pub use histogram::{BUCKETS, Histogram};
 
 /// Why an attempt at a replica failed: the values of the label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +49,10 @@ const CODES: std::ops::RangeInclusive<u16> = 100..=999;
 pub struct ReplicaMetrics {
     codes: Box<[AtomicU64]>,
     failures: [AtomicU64; AttemptFailure::ALL.len()],
+    faults: [AtomicU64; Fault::ALL.len()],
+    broken_off: AtomicU64,
+    ejections: AtomicU64,
+    panic_picks: AtomicU64,
     duration: Histogram,
     tunnels: AtomicU64,
     cut: AtomicU64,
@@ -106,6 +74,10 @@ impl Default for ReplicaMetrics {
         Self {
             codes: CODES.map(|_| AtomicU64::new(0)).collect(),
             failures: Default::default(),
+            faults: Default::default(),
+            broken_off: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+            panic_picks: AtomicU64::new(0),
             duration: Histogram::default(),
             tunnels: AtomicU64::new(0),
             cut: AtomicU64::new(0),
@@ -159,6 +131,46 @@ impl ReplicaMetrics {
     /// The failed attempts so far, by reason.
     pub fn failures(&self) -> impl Iterator<Item = (AttemptFailure, u64)> {
         AttemptFailure::ALL.into_iter().zip(self.failures.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Counts a fault that may eject it; `broke_off`: in the midst of an answer, which is counted as such, too.
+    pub fn record_fault(&self, fault: Fault, broke_off: bool) {
+        if let Some(count) = self.faults.get(fault as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if broke_off {
+            self.broken_off.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The faults so far, in the order of [`Fault::ALL`].
+    pub fn faults(&self) -> [u64; Fault::ALL.len()] {
+        self.faults.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Answers that broke off by a fault.
+    pub fn broken_off(&self) -> u64 {
+        self.broken_off.load(Ordering::Relaxed)
+    }
+
+    /// Counts an ejection.
+    pub fn record_ejection(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was ejected.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
+    /// Counts that it was picked although it was not ready, since no replica was.
+    pub fn record_panic_pick(&self) {
+        self.panic_picks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was picked although it was not ready.
+    pub fn panic_picks(&self) -> u64 {
+        self.panic_picks.load(Ordering::Relaxed)
     }
 
     /// Answers in all.
@@ -375,34 +387,6 @@ impl ProxyMetrics {
 mod tests {
     use super::*;
     use std::collections::HashSet;
-
-    #[test]
-    fn a_duration_falls_into_the_first_bucket_that_holds_it() {
-        for (place, bound) in BUCKETS.into_iter().enumerate() {
-            let (histogram, bound) = (Histogram::default(), Duration::from_secs_f64(bound));
-            histogram.observe(bound);
-            histogram.observe(bound + Duration::from_nanos(1));
-            let (counts, sum) = histogram.read();
-            assert_eq!((counts[place], counts[place + 1]), (1, 1), "{bound:?}");
-            assert_eq!(sum, (bound * 2 + Duration::from_nanos(1)).as_secs_f64());
-        }
-    }
-
-    #[test]
-    fn the_ends_are_open() {
-        let histogram = Histogram::default();
-        histogram.observe(Duration::ZERO);
-        histogram.observe(Duration::from_secs(86_400));
-        let (counts, _) = histogram.read();
-        assert_eq!((counts[0], counts[BUCKETS.len()], counts.iter().sum::<u64>()), (1, 1, 2));
-    }
-
-    #[test]
-    fn the_longest_duration_does_not_panic() {
-        let histogram = Histogram::default();
-        histogram.observe(Duration::MAX);
-        assert_eq!(histogram.read().0[BUCKETS.len()], 1);
-    }
 
     #[test]
     fn answers_are_counted_by_code() {

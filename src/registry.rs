@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::info;
 
 use crate::change::{Change, Provider, Sighting};
@@ -55,6 +55,7 @@ struct Shared {
     /// The names that are in it are the operator's, so a hash that a client could foresee does no harm.
     services: DashMap<ServiceName, Arc<Replicas>, FxBuildHasher>,
     version: watch::Sender<u64>,
+    alarm: Notify,
 }
 
 /// The reader's end. Cheap to clone.
@@ -66,8 +67,8 @@ pub struct Registry {
 impl Registry {
     /// An empty registry and its only writer.
     pub fn new() -> (Self, RegistryWriter) {
-        let registry =
-            Self { shared: Arc::new(Shared { services: DashMap::default(), version: watch::Sender::new(0) }) };
+        let shared = Shared { services: DashMap::default(), version: watch::Sender::new(0), alarm: Notify::new() };
+        let registry = Self { shared: Arc::new(shared) };
         let writer = RegistryWriter { registry: registry.clone(), known: HashMap::new() };
         (registry, writer)
     }
@@ -93,6 +94,16 @@ impl Registry {
     /// Wakes whoever watches: the caller has changed something about a replica that it alone writes.
     pub(crate) fn announce(&self) {
         self.shared.version.send_modify(|version| *version += 1);
+    }
+
+    /// Wakes whoever ejects: a replica has failed so often in a row that it is to be looked at. From any thread.
+    pub(crate) fn raise_alarm(&self) {
+        self.shared.alarm.notify_one();
+    }
+
+    /// Waits for an alarm; one that was raised before is not missed. There is one who listens.
+    pub(crate) async fn alarmed(&self) {
+        self.shared.alarm.notified().await;
     }
 }
 

@@ -2,19 +2,25 @@
 //!
 //! A [`Replica`] is a [`ReplicaSpec`] (facts, frozen) and a [`ReplicaState`] (atomics, shared by every later
 //! version of the same replica). Each fact has one writer: the registry writes the lifecycle on behalf of
-//! discovery, `health` writes the health, `admin` a drain by hand, a lease the in-flight count.
+//! discovery, `health` writes the health, whether it is ejected and its ramp, `admin` a drain by hand, a lease the
+//! in-flight count.
+
+mod standing;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_utils::CachePadded;
 
+use self::standing::{LatencyCell, Load};
 use crate::metrics::ReplicaMetrics;
 use crate::service::ServiceName;
+
+pub use self::standing::FULL_RAMP;
 
 /// What makes a replica the same replica: the container id (or, for a static replica, its service and address).
 /// Never the address alone, which the next container may reuse at once.
@@ -143,6 +149,8 @@ pub enum State {
     Starting,
     /// Takes requests.
     Ready,
+    /// Takes nothing for a while: too many of its requests failed.
+    Ejected,
     /// Its probes or its HEALTHCHECK fail.
     Unhealthy,
     /// `docker pause`.
@@ -153,13 +161,15 @@ pub enum State {
 
 impl State {
     /// Every state, in the order in which lists and metrics show them.
-    pub const ALL: [Self; 5] = [Self::Starting, Self::Ready, Self::Unhealthy, Self::Paused, Self::Draining];
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Ready, Self::Ejected, Self::Unhealthy, Self::Paused, Self::Draining];
 
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
+            Self::Ejected => "ejected",
             Self::Unhealthy => "unhealthy",
             Self::Paused => "paused",
             Self::Draining => "draining",
@@ -199,10 +209,16 @@ pub struct ReplicaState {
     incarnation: u64,
     lifecycle: AtomicU8,
     drained_by_hand: AtomicBool,
-    health: AtomicU8,
-    /// Leases held, and the balancer's own bookkeeping: written on every request, so on lines of their own.
-    in_flight: CachePadded<AtomicU64>,
+    /// Its health, and by which fault it is ejected; see [`standing`].
+    standing: AtomicU8,
+    ejection_depth: AtomicU32,
+    /// How much of its weight counts, in [`FULL_RAMP`]ths.
+    ramp: AtomicU16,
+    /// Leases held and failures in a row, and the balancer's own bookkeeping: written on every request, so on lines of
+    /// their own.
+    load: CachePadded<Load>,
     turn: CachePadded<AtomicU64>,
+    latency: CachePadded<LatencyCell>,
     metrics: ReplicaMetrics,
     story: Mutex<Story>,
 }
@@ -221,9 +237,12 @@ impl ReplicaState {
             incarnation: NEXT_INCARNATION.fetch_add(1, Ordering::Relaxed),
             lifecycle: AtomicU8::new(lifecycle as u8),
             drained_by_hand: AtomicBool::new(false),
-            health: AtomicU8::new(Health::Unknown as u8),
-            in_flight: CachePadded::new(AtomicU64::new(0)),
+            standing: AtomicU8::new(Health::Unknown as u8),
+            ejection_depth: AtomicU32::new(0),
+            ramp: AtomicU16::new(FULL_RAMP),
+            load: CachePadded::default(),
             turn: CachePadded::new(AtomicU64::new(0)),
+            latency: CachePadded::default(),
             metrics: ReplicaMetrics::default(),
             story: Mutex::new(Story { since: SystemTime::now(), last_error: None }),
         }
@@ -289,28 +308,21 @@ impl Replica {
         self.lifecycle() == Lifecycle::Draining || self.is_drained_by_hand()
     }
 
-    /// What its probes say.
-    pub fn health(&self) -> Health {
-        match self.state.health.load(Ordering::Acquire) {
-            x if x == Health::Unknown as u8 => Health::Unknown,
-            x if x == Health::Healthy as u8 => Health::Healthy,
-            _ => Health::Unhealthy,
-        }
-    }
-
-    /// Lifecycle, health and a drain by hand in one word.
+    /// Lifecycle, health, a drain by hand and an ejection in one word.
     pub fn state(&self) -> State {
         if self.is_drained_by_hand() { State::Draining } else { self.undrained_state() }
     }
 
     /// What its state would be without a drain by hand.
     pub fn undrained_state(&self) -> State {
-        match (self.lifecycle(), self.health()) {
+        let (health, ejected_by) = self.standing();
+        match (self.lifecycle(), health) {
             (Lifecycle::Draining, _) => State::Draining,
             (Lifecycle::Paused, _) => State::Paused,
             (Lifecycle::Ailing, _) => State::Unhealthy,
             (Lifecycle::Starting, _) | (Lifecycle::Running, Health::Unknown) => State::Starting,
             (Lifecycle::Running, Health::Unhealthy) => State::Unhealthy,
+            (Lifecycle::Running, Health::Healthy) if ejected_by > 0 => State::Ejected,
             (Lifecycle::Running, Health::Healthy) => State::Ready,
         }
     }
@@ -340,13 +352,6 @@ impl Replica {
         self.note_transition(before);
     }
 
-    /// Records what the probes say now. Only `health` calls this.
-    pub(crate) fn set_health(&self, health: Health) {
-        let before = self.state();
-        self.state.health.store(health as u8, Ordering::Release);
-        self.note_transition(before);
-    }
-
     fn note_transition(&self, before: State) {
         if self.state() != before {
             self.state.story().since = SystemTime::now();
@@ -370,12 +375,12 @@ impl Replica {
 
     /// Leases held now: requests whose answer has not ended.
     pub fn in_flight(&self) -> u64 {
-        self.state.in_flight.load(Ordering::SeqCst)
+        self.state.load.in_flight.load(Ordering::SeqCst)
     }
 
     /// The in-flight count itself; only a lease writes it.
     pub(crate) fn in_flight_cell(&self) -> &AtomicU64 {
-        &self.state.in_flight
+        &self.state.load.in_flight
     }
 
     /// The balancer's bookkeeping for fair turns; only the balancer reads or writes it.

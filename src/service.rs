@@ -52,11 +52,13 @@ pub enum Policy {
     LeastRequests,
     /// Any.
     Random,
+    /// The one that is likely to answer sooner of two drawn at random.
+    Ewma,
 }
 
 impl Policy {
     /// Every policy.
-    pub const ALL: [Self; 4] = [Self::P2c, Self::RoundRobin, Self::LeastRequests, Self::Random];
+    pub const ALL: [Self; 5] = [Self::P2c, Self::RoundRobin, Self::LeastRequests, Self::Random, Self::Ewma];
 
     /// The word in settings.
     pub fn as_str(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Policy {
             Self::RoundRobin => "round-robin",
             Self::LeastRequests => "least-requests",
             Self::Random => "random",
+            Self::Ewma => "ewma",
         }
     }
 }

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("registry", NOUNS),
     ("balancer", &["registry", "change", "replica", "service"]),
     ("discovery", NOUNS),
-    ("health", &["registry", "change", "replica", "service"]),
+    ("health", &["registry", "change", "metrics", "replica", "service"]),
     ("drain", &["registry", "change", "replica", "service"]),
     ("proxy", &["balancer", "registry", "change", "metrics", "replica", "service"]),
     ("admin", &["registry", "metrics", "change", "replica", "service", "discovery::status", "discovery::verdict"]),

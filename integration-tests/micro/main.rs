@@ -214,6 +214,9 @@ fn sixteen_chunks(body: Vec<u8>) -> Vec<u8> {
 #[bench::random_of_2(Policy::Random, 2)]
 #[bench::random_of_8(Policy::Random, 8)]
 #[bench::random_of_64(Policy::Random, 64)]
+#[bench::ewma_of_2(Policy::Ewma, 2)]
+#[bench::ewma_of_8(Policy::Ewma, 8)]
+#[bench::ewma_of_64(Policy::Ewma, 64)]
 fn pick(balancer: Balancer) -> Balancer {
     let tried = Tried::default();
     for _ in 0..TIMES {

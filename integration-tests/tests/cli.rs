@@ -67,7 +67,10 @@ fn run_refuses_a_wrong_configuration_with_or_without_its_name() {
     for args in [&["--policy", "best"][..], &["run", "--policy", "best"]] {
         let (code, out, err) = run(args);
         assert_eq!((code, out.as_str()), (Some(2), ""));
-        assert!(err.contains("--policy: \"best\" is not one of p2c, round-robin, least-requests, random"), "{err}");
+        assert!(
+            err.contains("--policy: \"best\" is not one of p2c, round-robin, least-requests, random, ewma"),
+            "{err}"
+        );
     }
 }
 

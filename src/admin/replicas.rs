@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 
 use crate::discovery::verdict::Considered;
+use crate::metrics::Fault;
 use crate::registry::Registry;
 use crate::replica::{Health, Lifecycle, Replica, State};
 
@@ -36,8 +37,14 @@ pub(super) struct ReplicaView {
     pub(super) tunnels: u64,
     pub(super) requests: u64,
     pub(super) errors: u64,
+    /// Attempts and answers in a row that failed by its fault.
+    pub(super) consecutive_failures: u32,
+    pub(super) ejections: u64,
     pub(super) last_error: Option<String>,
     pub(super) verdict: String,
+    /// Whether it gets requests when no replica is ready.
+    #[serde(skip)]
+    pub(super) is_last_resort: bool,
 }
 
 impl From<&Replica> for ReplicaView {
@@ -61,8 +68,11 @@ impl From<&Replica> for ReplicaView {
             tunnels: replica.metrics().tunnels(),
             requests: replica.metrics().requests(),
             errors: replica.metrics().errors(),
+            consecutive_failures: replica.consecutive_failures(),
+            ejections: replica.metrics().ejections(),
             last_error: replica.last_error(),
             verdict: verdict(replica),
+            is_last_resort: replica.is_pickable_in_panic(),
         }
     }
 }
@@ -75,6 +85,10 @@ fn verdict(replica: &Replica) -> String {
         (State::Ready, _, _) => ROUTED.to_owned(),
         (State::Starting, Lifecycle::Starting, _) => "starting: its HEALTHCHECK has not passed yet".to_owned(),
         (State::Starting, _, _) => format!("starting: {}", because("no probe has passed yet")),
+        (State::Ejected, _, _) => {
+            let fault = replica.ejected_by().map_or("none now", Fault::as_str);
+            format!("ejected for a while: too many of its requests failed, most by {fault}")
+        }
         (State::Unhealthy, Lifecycle::Running, Health::Unhealthy) => {
             format!("unhealthy: {}", because("its probes fail"))
         }

@@ -55,7 +55,10 @@ fn count_line(replicas: &[ReplicaView], others: usize) -> String {
         line += &format!("; {others} considered but not routed");
     }
     if replicas.iter().all(|r| r.verdict != ROUTED) {
-        line += "; NONE TAKES REQUESTS, clients get 503";
+        line += match replicas.iter().any(|r| r.is_last_resort) {
+            true => "; NONE IS READY, so those that run get the requests",
+            false => "; NONE TAKES REQUESTS, clients get 503",
+        };
     }
     line + "\n"
 }
@@ -162,7 +165,8 @@ fn age(since: SystemTime, now: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::tests::{considered, fixture};
+    use crate::admin::tests::{Fixture, considered, fixture};
+    use crate::metrics::Fault;
     use crate::replica::Health;
 
     #[test]
@@ -235,6 +239,18 @@ bbbbbbbbbbbb  cron?box        -        routed   routed
             count_line(&[], 2),
             "0 replicas; 2 considered but not routed; NONE TAKES REQUESTS, clients get 503\n"
         );
+    }
+
+    #[test]
+    fn when_none_is_ready_the_page_says_who_gets_the_requests() {
+        let fixture = Fixture::empty();
+        let replica = fixture.add('f', "gateway-9", 9, |_| {});
+        replica.set_health(Health::Healthy);
+        replica.eject(Fault::Timeout, 1);
+        let page = page(&fixture.state, None, SystemTime::now());
+        assert!(page.contains("\n1 replica: 1 ejected; NONE IS READY, so those that run get the requests\n"), "{page}");
+        let verdict = "ejected for a while: too many of its requests failed, most by timeout";
+        assert!(page.lines().any(|line| line.starts_with("gateway-9") && line.ends_with(verdict)), "{page}");
     }
 
     #[test]

@@ -187,7 +187,8 @@ async fn the_api_lists_replicas_with_every_field() {
         "id": "a".repeat(64), "name": "gateway-1", "service": "gateway", "project": "shop", "number": 1,
         "image": "gateway:1", "addr": "172.18.0.3:3001", "network": "shop_default", "state": "ready",
         "health": "healthy", "since": null, "weight": 1, "drained_by_hand": false, "in_flight": 2, "tunnels": 1,
-        "requests": 3, "errors": 1, "last_error": "connect: refused", "verdict": "routed",
+        "requests": 3, "errors": 1, "consecutive_failures": 0, "ejections": 0,
+        "last_error": "connect: refused", "verdict": "routed",
     });
     assert_eq!(first, expected);
     assert_eq!(list["replicas"].as_array().unwrap().len(), 5);

@@ -5,37 +5,41 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use super::Tried;
+use super::latency::{self, Moment};
 use super::turn::{self, View};
 use crate::registry::Replicas;
-use crate::replica::Replica;
+use crate::replica::{FULL_RAMP, Replica};
 use crate::service::Policy;
 
 /// Draws before [`draw`] looks at every replica: enough unless most are not ready or the weights are far apart.
 const DRAWS: usize = 8;
 
-/// The next replica by `policy` of those that are ready and not tried.
+/// The next replica by `policy` of those that `fit`; `now` is asked only by a policy that minds the time.
 pub(super) fn choose<'a>(
     policy: Policy,
     replicas: &'a Replicas,
-    tried: &Tried,
+    fits: impl Fn(&Replica) -> bool,
     rng: &mut Rng,
+    now: impl FnOnce() -> Moment,
 ) -> Option<&'a Arc<Replica>> {
-    let ready = |replica: &Replica| replica.is_pickable() && replica.has_room() && !tried.contains(replica);
-    let all_ready = || replicas.list().iter().filter(|replica| ready(replica));
+    let all = || replicas.list().iter().filter(|replica| fits(replica));
     match policy {
-        Policy::P2c => {
-            let one = draw(replicas, rng, ready)?;
-            let other = draw(replicas, rng, |replica| ready(replica) && replica.incarnation() != one.incarnation());
-            lightest([one].into_iter().chain(other), View::Pair)
+        Policy::P2c | Policy::Ewma => {
+            let one = draw(replicas, rng, &fits)?;
+            let other = draw(replicas, rng, |replica| fits(replica) && replica.incarnation() != one.incarnation());
+            match other {
+                Some(other) if policy == Policy::Ewma => latency::sooner(one, other, now()),
+                _ => None,
+            }
+            .or_else(|| lightest([one].into_iter().chain(other), View::Pair))
         }
-        Policy::RoundRobin => turn::take(all_ready(), View::All),
-        Policy::LeastRequests => lightest(all_ready(), View::All),
-        Policy::Random => draw(replicas, rng, ready),
+        Policy::RoundRobin => turn::take(all(), View::All),
+        Policy::LeastRequests => lightest(all(), View::All),
+        Policy::Random => draw(replicas, rng, &fits),
     }
 }
 
-/// Draws a replica that `fits`, each with a chance in proportion to its weight.
+/// Draws a replica that `fits`, each with a chance in proportion to its share.
 fn draw<'a>(replicas: &'a Replicas, rng: &mut Rng, fits: impl Fn(&Replica) -> bool) -> Option<&'a Arc<Replica>> {
     let list = replicas.list();
     if list.is_empty() {
@@ -44,20 +48,25 @@ fn draw<'a>(replicas: &'a Replicas, rng: &mut Rng, fits: impl Fn(&Replica) -> bo
     for _ in 0..DRAWS {
         let drawn = list.get(rng.usize(..list.len())).filter(|replica| fits(replica));
         if let Some(replica) = drawn
-            && (replica.spec().weight == replicas.heaviest() || rng.u16(..replicas.heaviest()) < replica.spec().weight)
+            && has_luck(replica.share(), u32::from(replicas.heaviest()) * u32::from(FULL_RAMP), rng)
         {
             return Some(replica);
         }
     }
     let (mut drawn, mut total) = (None, 0);
     for replica in list.iter().filter(|replica| fits(replica)) {
-        let weight = u64::from(replica.spec().weight);
-        total += weight;
-        if rng.u64(..total) < weight {
+        let share = u64::from(replica.share());
+        total += share;
+        if rng.u64(..total) < share {
             drawn = Some(replica);
         }
     }
     drawn
+}
+
+/// Whether one with this share takes part in a draw, where the greatest share always does.
+fn has_luck(share: u32, greatest: u32, rng: &mut Rng) -> bool {
+    share >= greatest || rng.u32(..greatest) < share
 }
 
 /// The candidate with the fewest requests in flight for its weight; by turns where there are several.
@@ -72,21 +81,21 @@ fn lightest<'a>(candidates: impl Iterator<Item = &'a Arc<Replica>> + Clone, view
     turn::take(light, view).or_else(|| turn::take(candidates, view))
 }
 
-/// Requests in flight for each unit of weight, as a fraction.
+/// Requests in flight for each unit of its share, as a fraction.
 struct Load {
     requests: u64,
-    weight: u16,
+    share: u32,
 }
 
 impl Load {
     /// The load that `replica` has with so many requests more.
     fn with(replica: &Arc<Replica>, more: u64) -> Self {
-        Self { requests: replica.in_flight().saturating_add(more), weight: replica.spec().weight }
+        Self { requests: replica.in_flight().saturating_add(more), share: replica.share() }
     }
 
     fn compare(&self, other: &Self) -> Ordering {
-        let scaled = |load: &Self, by: u16| u128::from(load.requests) * u128::from(by);
-        scaled(self, other.weight).cmp(&scaled(other, self.weight))
+        let scaled = |load: &Self, by: u32| u128::from(load.requests) * u128::from(by);
+        scaled(self, other.share).cmp(&scaled(other, self.share))
     }
 }
 

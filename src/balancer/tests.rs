@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::change::{Change, Provider, Sighting};
+use crate::metrics::Fault;
 use crate::registry::fixtures::{gateway, join, running, spec};
 use crate::replica::{Health, Lifecycle, ReplicaSpec};
 
@@ -39,7 +40,7 @@ fn says_why_there_is_none() {
     let error = balancer.pick("billing", &Tried::default()).unwrap_err();
     assert_eq!(error, PickError::NoSuchService("billing".into()));
     assert_eq!(error.to_string(), "no replica of service billing was ever seen");
-    registry.replicas("gateway").unwrap().list()[0].set_health(Health::Unhealthy);
+    registry.replicas("gateway").unwrap().list()[0].set_lifecycle(Lifecycle::Paused);
     let error = balancer.pick("gateway", &Tried::default()).unwrap_err();
     assert_eq!(error, PickError::NoneReady("gateway".into()));
     assert_eq!(error.to_string(), "no replica of service gateway is ready");
@@ -69,7 +70,7 @@ fn a_retry_goes_elsewhere_until_all_were_tried() {
 
 #[test]
 fn shares_are_even_at_low_load() {
-    for policy in [Policy::P2c, Policy::RoundRobin, Policy::LeastRequests] {
+    for policy in [Policy::P2c, Policy::RoundRobin, Policy::LeastRequests, Policy::Ewma] {
         let (registry, _writer) = gateway(&[1; 8]);
         let counts = counts(&picks(&Balancer::new(registry, policy, 42), 8_000));
         assert!(counts.len() == 8 && counts.values().all(|n| (980..=1_020).contains(n)), "{policy}: {counts:?}");
@@ -81,7 +82,7 @@ fn the_same_seed_makes_the_same_picks() {
     for policy in Policy::ALL {
         let run = |seed| picks(&Balancer::new(gateway(&[1, 2, 3, 4]).0, policy, seed), 200);
         assert_eq!(run(5), run(5), "{policy}");
-        let draws = matches!(policy, Policy::P2c | Policy::Random);
+        let draws = matches!(policy, Policy::P2c | Policy::Random | Policy::Ewma);
         assert_eq!(run(5) != run(6), draws, "{policy}");
     }
 }
@@ -151,46 +152,139 @@ fn nobody_holds_a_replica_that_has_stopped() {
     }
 }
 
-/// A replica's condition: where it is, what its probes say, its weight, and whether it was tried.
-type Condition = (Lifecycle, Health, u16, bool);
+#[test]
+fn when_none_is_ready_all_that_run_share_the_requests() {
+    for policy in Policy::ALL {
+        let (registry, mut writer) = gateway(&[1; 6]);
+        let replicas = registry.replicas("gateway").unwrap();
+        let [first, second, third, fourth, fifth, _] = replicas.list() else { panic!("six replicas") };
+        let balancer = Balancer::new(registry.clone(), policy, 3);
+        first.set_health(Health::Unhealthy);
+        second.eject(Fault::Reset, 1);
+        third.set_lifecycle(Lifecycle::Ailing);
+        fourth.set_lifecycle(Lifecycle::Paused);
+        fifth.set_health(Health::Unknown);
+        assert_eq!(counts(&picks(&balancer, 90)).into_keys().collect::<Vec<_>>(), [6], "{policy}: one is ready");
+        assert!(replicas.list().iter().all(|replica| replica.metrics().panic_picks() == 0));
+        writer.apply(Change::Drain { provider: Provider::Docker, id: "gateway-6".into() });
+        let counts = counts(&picks(&balancer, 300));
+        assert_eq!(counts.keys().collect::<Vec<_>>(), [&1, &2, &3], "{policy}");
+        let off = if policy == Policy::Random { 30 } else { 10 };
+        assert!(counts.values().all(|count| count.abs_diff(100) <= off), "{policy}: {counts:?}");
+        let counted: u64 = replicas.list().iter().map(|replica| replica.metrics().panic_picks()).sum();
+        assert_eq!((counted, in_flight(&registry)), (300, 0));
+        second.readmit();
+        assert_eq!(picks(&balancer, 50), [2; 50], "{policy}: the panic is over");
+    }
+}
 
-fn condition() -> impl Strategy<Value = Condition> {
+#[test]
+fn nobody_is_picked_in_panic_beside_a_ready_one_that_only_has_no_room() {
+    let (registry, mut writer) = gateway(&[1]);
+    let limited = ReplicaSpec { max_concurrency: NonZeroU32::new(1), ..spec("gateway", 2) };
+    join(&registry, &mut writer, limited);
+    let replicas = registry.replicas("gateway").unwrap();
+    let balancer = Balancer::new(registry.clone(), Policy::P2c, 1);
+    replicas.list()[0].set_health(Health::Unhealthy);
+    let held = balancer.pick("gateway", &Tried::default()).unwrap();
+    assert_eq!(number(&held), 2);
+    let full = PickError::NoRoom("gateway".into());
+    assert_eq!(balancer.pick("gateway", &Tried::default()).unwrap_err(), full);
+    replicas.list()[1].set_health(Health::Unhealthy);
+    assert_eq!(number(&balancer.pick("gateway", &Tried::default()).unwrap()), 1);
+    assert!(balancer.has_any("gateway") && !balancer.has_other("gateway", &Tried::default()));
+    replicas.list()[0].set_lifecycle(Lifecycle::Paused);
+    assert_eq!(balancer.pick("gateway", &Tried::default()).unwrap_err(), full, "nor is its limit broken then");
+    drop(held);
+    assert_eq!(number(&balancer.pick("gateway", &Tried::default()).unwrap()), 2);
+}
+
+#[test]
+fn who_was_tried_on_a_kept_connection_goes_before_who_is_not_ready() {
+    let (registry, _writer) = gateway(&[1, 1, 1]);
+    let replicas = registry.replicas("gateway").unwrap();
+    let [first, second, third] = replicas.list() else { panic!("three replicas") };
+    third.set_health(Health::Unhealthy);
+    let (balancer, mut tried) = (Balancer::new(registry.clone(), Policy::RoundRobin, 1), Tried::default());
+    let mut next = |note: fn(&mut Tried, &Replica), replica: &Replica| {
+        note(&mut tried, replica);
+        balancer.pick("gateway", &tried).ok().map(|lease| number(&lease))
+    };
+    assert_eq!(next(Tried::add_kept, first), Some(2));
+    assert_eq!(next(Tried::add, second), Some(1), "on another connection");
+    assert_eq!(next(Tried::add, first), Some(3), "the last resort");
+    assert_eq!(next(Tried::add, third), None);
+}
+
+/// Where a replica is, what its probes say, whether it is ejected, and its weight.
+type Condition = (Lifecycle, Health, bool, u16);
+
+/// Whether a replica was tried, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trial {
+    None,
+    Kept,
+    Fresh,
+}
+
+fn condition() -> impl Strategy<Value = (Condition, Trial)> {
     use Lifecycle::{Ailing, Draining, Paused, Running, Starting};
     let lifecycle =
         prop_oneof![4 => Just(Running), 1 => prop::sample::select(vec![Starting, Ailing, Paused, Draining])];
     let health = prop_oneof![3 => Just(Health::Healthy), 1 => Just(Health::Unknown), 1 => Just(Health::Unhealthy)];
-    (lifecycle, health, 0..4_u16, prop::bool::weighted(0.2))
+    let trial = prop_oneof![6 => Just(Trial::None), 1 => Just(Trial::Kept), 1 => Just(Trial::Fresh)];
+    ((lifecycle, health, prop::bool::weighted(0.3), 0..4_u16), trial)
+}
+
+/// Who may be picked: who is ready and was not tried; else who is ready and was tried on a kept connection only; else
+/// who runs and was ready once.
+fn allowed(replicas: &[(Condition, Trial)]) -> Vec<u32> {
+    let is_ready = |(lifecycle, health, is_ejected, weight): Condition| {
+        (lifecycle, health, is_ejected) == (Lifecycle::Running, Health::Healthy, false) && weight > 0
+    };
+    let runs = |(lifecycle, health, _, weight): Condition| {
+        matches!(lifecycle, Lifecycle::Running | Lifecycle::Ailing) && health != Health::Unknown && weight > 0
+    };
+    let of = |fits: &dyn Fn(Condition, Trial) -> bool| -> Vec<u32> {
+        let numbered = replicas.iter().zip(1..);
+        numbered.filter(|((condition, trial), _)| fits(*condition, *trial)).map(|(_, number)| number).collect()
+    };
+    let stages = [
+        of(&|condition, trial| is_ready(condition) && trial == Trial::None),
+        of(&|condition, trial| is_ready(condition) && trial != Trial::Fresh),
+        of(&|condition, trial| runs(condition) && trial != Trial::Fresh),
+    ];
+    stages.into_iter().find(|stage| !stage.is_empty()).unwrap_or_default()
 }
 
 proptest! {
     #[test]
-    fn picks_only_what_is_ready_and_not_tried(
-        conditions in prop::collection::vec(condition(), 0..12),
-        seed: u64,
-    ) {
+    fn picks_only_who_may_be_picked(conditions in prop::collection::vec(condition(), 0..12), seed: u64) {
         for policy in Policy::ALL {
             let (registry, mut writer) = gateway(&[]);
-            let (mut tried, mut ready) = (Tried::default(), Vec::new());
-            for ((lifecycle, health, weight, was_tried), number) in conditions.iter().zip(1..) {
+            let mut tried = Tried::default();
+            for (((lifecycle, health, is_ejected, weight), trial), number) in conditions.iter().zip(1..) {
                 let spec = ReplicaSpec { weight: *weight, ..spec("gateway", number) };
                 let replica = Box::new(Sighting { spec, lifecycle: *lifecycle });
                 writer.apply(Change::Upsert { provider: Provider::Docker, replica });
                 let replica = Arc::clone(registry.replicas("gateway").unwrap().list().last().unwrap());
                 replica.set_health(*health);
-                if *was_tried {
-                    tried.add(&replica);
+                if *is_ejected {
+                    replica.eject(Fault::Connect, 1);
                 }
-                if (*lifecycle, *health, *was_tried) == (Lifecycle::Running, Health::Healthy, false) && *weight > 0 {
-                    ready.push(u32::from(number));
+                match trial {
+                    Trial::None => {}
+                    Trial::Kept => tried.add_kept(&replica),
+                    Trial::Fresh => tried.add(&replica),
                 }
             }
-            let balancer = Balancer::new(registry.clone(), policy, seed);
+            let (balancer, allowed) = (Balancer::new(registry.clone(), policy, seed), allowed(&conditions));
             for _ in 0..20 {
                 match balancer.pick("gateway", &tried) {
-                    Ok(lease) => prop_assert!(ready.contains(&number(&lease)), "{} of {:?}", number(&lease), ready),
+                    Ok(lease) => prop_assert!(allowed.contains(&number(&lease)), "{} of {:?}", number(&lease), allowed),
                     Err(PickError::NoSuchService(_)) => prop_assert!(conditions.is_empty()),
-                    Err(PickError::NoneReady(_)) => prop_assert!(ready.is_empty() && !conditions.is_empty()),
                     Err(PickError::NoRoom(_)) => prop_assert!(false, "none has a limit"),
+                    Err(PickError::NoneReady(_)) => prop_assert!(allowed.is_empty() && !conditions.is_empty()),
                 }
             }
             prop_assert_eq!(in_flight(&registry), 0);

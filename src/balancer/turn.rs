@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::replica::Replica;
+use crate::replica::{FULL_RAMP, Replica};
 
 /// How far a pick moves a replica of weight 1: fine enough for the greatest weight (64 a pick), and coarse enough
 /// to last for 4·10¹² picks of one replica, years at full load.
@@ -58,6 +58,6 @@ pub(super) fn take<'a>(
 }
 
 fn stride(replica: &Replica) -> u64 {
-    let weight = u64::from(replica.spec().weight.max(1));
-    (STRIDE + weight / 2) / weight
+    let share = u64::from(replica.share().max(1));
+    (STRIDE * u64::from(FULL_RAMP) + share / 2) / share
 }

@@ -1,6 +1,8 @@
 //! The table of settings. A row is the flag, the variable, the file key, the default, the help and the parser of
 //! one setting at once, so that they cannot drift apart.
 
+mod health;
+
 use super::draft::Draft;
 use super::key::{Fallback, Key, Kind};
 use super::parse::{self, Parsed};
@@ -101,7 +103,7 @@ pub static KEYS: &[Key] = &[
         group: ROUTING,
         value: "POLICY",
         fallback: Fallback::Text("p2c"),
-        help: "How a replica is picked: p2c (less loaded of two drawn at random), round-robin, least-requests or random",
+        help: "How a replica is picked: p2c (less loaded of two drawn at random), round-robin, least-requests, random, or ewma (p2c that minds latencies, for replicas of unequal speed)",
         kind: Kind::Text(|d, t| put(&mut d.proxy.policy, parse::word(t, &Policy::ALL, Policy::as_str))),
     },
     Key {
@@ -184,54 +186,17 @@ pub static KEYS: &[Key] = &[
         help: "The time between two full lists of the containers",
         kind: Kind::Text(|d, t| put(&mut d.docker.resync_interval, parse::positive(t))),
     },
-    Key {
-        name: "health-path",
-        group: HEALTH,
-        value: "PATH",
-        fallback: Fallback::Unset { means: "a TCP connect is enough", example: "/healthz" },
-        help: "The path that probes GET; any 2xx or 3xx passes",
-        kind: Kind::Text(|d, t| put(&mut d.docker.probe.path, parse::path(t).map(Some))),
-    },
-    Key {
-        name: "health-interval",
-        group: HEALTH,
-        value: "DURATION",
-        fallback: Fallback::Text("2s"),
-        help: "The time between two probes of a replica",
-        kind: Kind::Text(|d, t| put(&mut d.docker.probe.interval, parse::positive(t))),
-    },
-    Key {
-        name: "health-timeout",
-        group: HEALTH,
-        value: "DURATION",
-        fallback: Fallback::Text("1s"),
-        help: "How long one probe may take",
-        kind: Kind::Text(|d, t| put(&mut d.docker.probe.timeout, parse::positive(t))),
-    },
-    Key {
-        name: "healthy-threshold",
-        group: HEALTH,
-        value: "COUNT",
-        fallback: Fallback::Text("2"),
-        help: "Passes in a row that make an unhealthy replica healthy",
-        kind: Kind::Number(|d, t| put(&mut d.docker.probe.healthy_threshold, parse::number(t, 1..=1000, 2))),
-    },
-    Key {
-        name: "unhealthy-threshold",
-        group: HEALTH,
-        value: "COUNT",
-        fallback: Fallback::Text("3"),
-        help: "Failures in a row that make a healthy replica unhealthy",
-        kind: Kind::Number(|d, t| put(&mut d.docker.probe.unhealthy_threshold, parse::number(t, 1..=1000, 3))),
-    },
-    Key {
-        name: "drain-timeout",
-        group: HEALTH,
-        value: "DURATION",
-        fallback: Fallback::Text("none"),
-        help: "How long the requests of a stopping replica may go on; none: until they end",
-        kind: Kind::Text(|d, t| put(&mut d.docker.drain_timeout, parse::optional(t))),
-    },
+    health::PATH,
+    health::INTERVAL,
+    health::TIMEOUT,
+    health::HEALTHY_THRESHOLD,
+    health::UNHEALTHY_THRESHOLD,
+    health::EJECT_ON,
+    health::EJECT_FAILURES,
+    health::EJECT_RATE,
+    health::EJECT_TIME,
+    health::SLOW_START,
+    health::DRAIN_TIMEOUT,
     Key {
         name: "connect-timeout",
         group: TIMEOUTS,

@@ -13,6 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::error::closest;
 use super::settings::cores;
+use crate::metrics::{Fault, Faults};
 use crate::service::ServiceName;
 
 /// A value, or what is wrong with its text.
@@ -155,6 +156,11 @@ pub(super) fn word<T: Copy>(text: &str, all: &[T], as_str: fn(T) -> &'static str
     let words: Vec<_> = all.iter().map(|value| as_str(*value)).collect();
     let hint = closest(text, words.iter().copied()).map(|word| format!("; did you mean {word}?")).unwrap_or_default();
     Err(format!("{text:?} is not one of {}{hint}", words.join(", ")))
+}
+
+/// Faults by their words, with commas between them.
+pub(super) fn faults(text: &str) -> Parsed<Faults> {
+    text.split(',').map(|piece| word(piece.trim(), &Fault::ALL, Fault::as_str)).collect()
 }
 
 /// `true` or `false`.

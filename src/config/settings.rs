@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::metrics::Faults;
 use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
 
@@ -60,6 +61,10 @@ pub struct ProxySettings {
     pub tunnel_timeout: Duration,
     /// Further attempts after a failed one; replicas that refuse at once do not count, unless it is 0.
     pub retries: u32,
+    /// When a replica takes nothing for a while.
+    pub eject: EjectSettings,
+    /// How long the share of a replica that joins others grows; zero: it has all of it at once.
+    pub slow_start: Duration,
     /// Who may say `X-Forwarded-*` about somebody else.
     pub trusted_proxies: Vec<IpNet>,
     /// How requests wait that no replica can take.
@@ -77,6 +82,26 @@ pub struct HoldSettings {
     pub requests: usize,
     /// How many bytes those may keep in memory.
     pub bytes: usize,
+}
+
+/// When a replica is ejected, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EjectSettings {
+    /// What counts as a failure.
+    pub on: Faults,
+    /// Failures in a row that eject; 0: any number may be.
+    pub failures: u32,
+    /// Failures in a hundred that eject; 0: any number may be.
+    pub rate: u32,
+    /// How long the first ejection lasts.
+    pub time: Duration,
+}
+
+impl EjectSettings {
+    /// Whether anything can come to an ejection.
+    pub fn is_on(&self) -> bool {
+        self.failures > 0 || self.rate > 0
+    }
 }
 
 /// How much of a message, and how many clients, are taken.
@@ -223,6 +248,8 @@ impl Default for ProxySettings {
             idle_timeout: Duration::from_secs(60),
             tunnel_timeout: Duration::from_secs(3600),
             retries: 2,
+            eject: EjectSettings::default(),
+            slow_start: Duration::ZERO,
             trusted_proxies: Vec::new(),
             hold: HoldSettings::default(),
             limits: LimitSettings::default(),
@@ -233,6 +260,12 @@ impl Default for ProxySettings {
 impl Default for HoldSettings {
     fn default() -> Self {
         Self { time: Duration::from_secs(10), requests: 10_000, bytes: 64 * 1024 * 1024 }
+    }
+}
+
+impl Default for EjectSettings {
+    fn default() -> Self {
+        Self { on: Faults::ALL, failures: 5, rate: 50, time: Duration::from_secs(5) }
     }
 }
 

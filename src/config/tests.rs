@@ -8,8 +8,9 @@ use clap::{Args, Command, FromArgMatches};
 use proptest::prelude::*;
 
 use super::keys::{CONFIG, KEYS};
-use super::settings::{HoldSettings, LimitSettings, LogFormat, Settings};
+use super::settings::{EjectSettings, HoldSettings, LimitSettings, LogFormat, Settings};
 use super::{Error, Errors, Flags, Resolved, Sources};
+use crate::metrics::Fault;
 use crate::service::Policy;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
@@ -137,7 +138,8 @@ fn every_setting_reaches_its_place() {
         --connect-timeout 10s --response-timeout 11s --head-timeout 12s --keep-alive-timeout 13s --idle-timeout 14s \
         --first-byte-timeout 16s --tunnel-timeout 17s --max-head-bytes 18KiB --max-headers 19 --max-target-bytes 20KiB \
         --max-concurrency 24 --hold 25s --max-held-requests 26 --max-held-bytes 27KiB \
-        --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 \
+        --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 --eject-on 503,connect \
+        --eject-failures 24 --eject-rate 25 --eject-time 26s --slow-start 27s \
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --lame-duck 15s --shutdown-timeout 0s --log debug \
         --admin-write --admin-token sesame-open-wide --log-format json";
     let Settings { proxy, admin_listen, admin_token, docker, statics, shutdown, log } =
@@ -150,6 +152,9 @@ fn every_setting_reaches_its_place() {
     assert_eq!((proxy.head_timeout, proxy.keep_alive_timeout), (seconds(12), seconds(13)));
     assert_eq!((proxy.idle_timeout, proxy.service.as_str()), (seconds(14), "api"));
     assert_eq!((proxy.first_byte_timeout, proxy.tunnel_timeout), (seconds(16), seconds(17)));
+    let on = [Fault::Connect, Fault::Unavailable].into_iter().collect();
+    assert_eq!(proxy.eject, EjectSettings { on, failures: 24, rate: 25, time: seconds(26) });
+    assert_eq!(proxy.slow_start, seconds(27));
     let expected = LimitSettings {
         head_bytes: 18 << 10,
         headers: 19,
@@ -217,7 +222,7 @@ fn all_errors_come_at_once_in_a_fixed_order() {
   FILE: config: a file cannot name another; use --config or EVENKEEL_CONFIG
   FILE: health: no such setting; `evenkeel --help` lists them all
   FILE: listen: [1] is a TOML array; write listen = \"0.0.0.0:8080\"
-  EVENKEEL_POLICY: \"p2cc\" is not one of p2c, round-robin, least-requests, random; did you mean p2c?
+  EVENKEEL_POLICY: \"p2cc\" is not one of p2c, round-robin, least-requests, random, ewma; did you mean p2c?
   --connect-timeout: \"5\" needs a unit, like 5s or 500ms
   FILE: head-timeout: \"5\" needs a unit, like 5s or 500ms";
     assert_eq!(errors.to_string().replace(&path, "FILE"), expected);

@@ -1,11 +1,17 @@
-//! Health: probes replicas; the only writer of health.
+//! Health: probes replicas, ejects those whose requests fail, and lets the share of newcomers grow; the only writer of
+//! health, of ejections and of ramps.
 //!
 //! Every replica has a task that probes it from its first sighting to its removal: quickly until the first pass,
 //! so that it is ready within a moment of its own readiness, and at its interval from then on.
 
+mod appeal;
+mod eject;
 mod pace;
 mod probe;
+mod sentence;
+mod slow_start;
 mod streak;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 
+pub use self::eject::Ejector;
+pub use self::slow_start::SlowStart;
+
+use self::appeal::Appeal;
 use self::pace::Pace;
 use self::probe::{ProbeError, probe};
 use self::streak::Streak;
@@ -89,7 +99,7 @@ impl Probing {
 
 /// Probes one replica for as long as it is in the registry.
 async fn keep_probing(mut news: watch::Receiver<Seen>, registry: Registry) {
-    let (mut streak, mut pace) = (Streak::default(), Pace::default());
+    let (mut streak, mut pace, mut appeal) = (Streak::default(), Pace::default(), Appeal::default());
     loop {
         let Seen { replica, lifecycle } = news.borrow_and_update().clone();
         let spec = &replica.spec().probe;
@@ -100,8 +110,12 @@ async fn keep_probing(mut news: watch::Receiver<Seen>, registry: Registry) {
             }
             continue;
         }
+        let began_in = replica.ejection();
         let outcome = probe(replica.spec().addr, spec).await;
         if replica.lifecycle() == lifecycle {
+            if appeal.is_granted(outcome.is_ok(), began_in, spec) && replica.ejection() == began_in {
+                eject::readmit(&replica, &registry, "its probes pass");
+            }
             let health = streak.count(outcome.is_ok(), replica.health(), spec);
             if record(&replica, health, outcome) {
                 registry.announce();

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::change::{Change, Provider, Sighting};
+use crate::metrics::Fault;
 use crate::registry::RegistryWriter;
 use crate::registry::fixtures::{running, spec};
 use crate::replica::{ProbeSpec, ReplicaSpec, State};
@@ -176,6 +177,33 @@ async fn probes_end_with_the_replica_and_with_the_prober() {
     room.prober.await.unwrap();
     room.writer.apply(Change::Remove { provider: Provider::Docker, id: "gateway-1".into() });
     eventually(|| second.strong_count() == 0).await;
+}
+
+#[tokio::test]
+async fn probes_that_pass_end_an_ejection_if_they_say_enough() {
+    let mut room = Room::open();
+    let (addr, probes) = replica(&Arc::new(AtomicUsize::new(200))).await;
+    let by_connect =
+        ReplicaSpec { probe: ProbeSpec { path: None, ..probed(addr, OFTEN).probe }, ..probed(addr, OFTEN) };
+    let mut news = room.registry.watch();
+    room.sees(&by_connect, Lifecycle::Running);
+    room.becomes(State::Ready).await;
+    room.replica().eject(Fault::Connect, 1);
+    news.mark_unchanged();
+    room.becomes(State::Ready).await;
+    assert!(news.has_changed().unwrap());
+
+    room.replica().eject(Fault::Unavailable, 1);
+    let before = probes.load(Ordering::Relaxed);
+    eventually(|| probes.load(Ordering::Relaxed) > before + 10).await;
+    assert_eq!(room.replica().state(), State::Ejected, "that it can be reached is beside the point");
+    room.sees(&probed(addr, OFTEN), Lifecycle::Running);
+    room.becomes(State::Ready).await;
+
+    room.replica().eject(Fault::Unavailable, 10);
+    let before = probes.load(Ordering::Relaxed);
+    room.becomes(State::Ready).await;
+    assert!(probes.load(Ordering::Relaxed) >= before + 20, "ten times two passes");
 }
 
 #[tokio::test]

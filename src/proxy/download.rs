@@ -30,6 +30,8 @@ pub(super) struct Download {
     /// Whether an interim answer was passed on.
     has_interim: bool,
     answer: Option<Begun>,
+    /// When the whole request had gone out.
+    asked_at: Option<Instant>,
     outbox: Outbox,
     reach: Reach,
 }
@@ -38,6 +40,8 @@ pub(super) struct Download {
 #[derive(Debug)]
 struct Begun {
     status: u16,
+    /// When its head came.
+    at: Instant,
     body: Body,
     towards: ResponseBody,
     /// Whether the client was told that its connection is kept.
@@ -74,6 +78,7 @@ impl Download {
             has_begun: false,
             has_interim: false,
             answer: None,
+            asked_at: None,
             outbox: Outbox::default(),
             reach: Reach::default(),
         }
@@ -82,6 +87,12 @@ impl Download {
     /// The status that the client was told, once it was.
     pub(super) fn status(&self) -> Option<u16> {
         self.answer.as_ref().map(|answer| answer.status)
+    }
+
+    /// How long the answer's head took from the request's end, or has taken by now; `None` if the request has not ended.
+    pub(super) fn latency(&self, now: Instant) -> Option<Duration> {
+        let end = self.answer.as_ref().map_or(now, |answer| answer.at);
+        self.asked_at.map(|asked_at| end.saturating_duration_since(asked_at))
     }
 
     /// Whether an interim answer was passed on.
@@ -125,6 +136,9 @@ impl Download {
         asked: &Asked<'_>,
     ) -> Result<(bool, Poll<()>), Failure> {
         let mut has_moved = false;
+        if asked.is_request_done && self.asked_at.is_none() {
+            self.asked_at = Some(asked.now);
+        }
         loop {
             let (moved, flushed) = self.outbox.poll_flush(cx, client.stream());
             has_moved |= moved > 0;
@@ -286,8 +300,8 @@ impl Download {
         let surplus = if is_switch { rest.to_vec() } else { Vec::new() };
         let passes_trailers = request.accepts_trailers && heads.fields.may_keep_trailers();
         let body = body.into();
-        self.answer =
-            Some(Begun { status: head.status, body, towards, keeps_alive, persists, passes_trailers, surplus });
+        let (status, at) = (head.status, asked.now);
+        self.answer = Some(Begun { status, at, body, towards, keeps_alive, persists, passes_trailers, surplus });
         let rest = if is_switch { &mut [][..] } else { rest };
         self.pass(cx, client, &mut heads.out, rest)
     }

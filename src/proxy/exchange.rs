@@ -22,7 +22,7 @@ use super::retry::{Price, Retries};
 use super::upload::Upload;
 use super::wait::Wait;
 use super::worker::Worker;
-use super::{route, tunnel};
+use super::{route, tally, tunnel};
 use crate::balancer::{Lease, PickError, Tried};
 use crate::metrics::Refusal;
 use crate::replica::{Lifecycle, Replica};
@@ -98,7 +98,7 @@ impl Exchange<'_> {
         let worker = self.worker;
         let mut retries = Retries::new(worker.context.settings.retries);
         let mut tried = Tried::default();
-        let (mut is_fresh_only, mut was_kept_dead) = (false, false);
+        let mut is_fresh_only = false;
         let mut wait = Wait::default();
         let mut last: Option<Failure> = None;
         loop {
@@ -107,11 +107,6 @@ impl Exchange<'_> {
             let picked = (!has_line).then(|| worker.balancer.pick(&self.service, &tried));
             let lease = match picked {
                 Some(Ok(lease)) => lease,
-                // Only a kept connection was dead: its replica itself may well take the request.
-                Some(Err(_)) if std::mem::take(&mut was_kept_dead) => {
-                    tried = Tried::default();
-                    continue;
-                }
                 Some(Err(error)) if worker.context.hold.settings().time.is_zero() => {
                     return Err(last.map_or_else(|| Some(refused(&error)), |failure| failure.cause()));
                 }
@@ -130,6 +125,7 @@ impl Exchange<'_> {
                 Err(failed) => failed,
             };
             note(replica, &failure);
+            tally::failed(&worker.context, replica, &failure, was_reused);
             let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
             match retries.price(&failure, was_reused, is_replayable) {
                 None => return Err(failure.cause()),
@@ -143,10 +139,12 @@ impl Exchange<'_> {
                     retries.spend();
                 }
             }
-            tried.add(replica);
             if was_reused {
-                // Others may be as dead, and each one costs an attempt.
-                (is_fresh_only, was_kept_dead) = (true, true);
+                // Others may be as dead, and each one costs an attempt; but the replica itself may well take the request.
+                is_fresh_only = true;
+                tried.add_kept(replica);
+            } else {
+                tried.add(replica);
             }
             last = Some(failure);
         }
@@ -195,6 +193,7 @@ impl Exchange<'_> {
             if outcome.is_err() && connection.fate() == Fate::Cut {
                 replica.metrics().record_cut();
             }
+            tally::note_latency(worker, replica, &download);
             match (outcome, download.status()) {
                 (Err(Failure::Unsent), _) if was_reused => {}
                 (Err(failure), None) => return Err(Failed { failure, was_reused }),
@@ -239,11 +238,13 @@ impl Exchange<'_> {
                 replica.metrics().record_cut();
             }
             self.record(replica, status);
+            tally::ended(&self.worker.context, replica, status, None);
             return After::Close;
         } else if download.persists() && self.upload.is_done() {
             connection.give_back(replica, self.worker.now());
         }
         self.record(replica, status);
+        tally::ended(&self.worker.context, replica, status, outcome.as_ref().err());
         if after == After::Close {
             // What it kept in case it had to be sent again is no reason to expect more.
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);

@@ -1,7 +1,7 @@
 //! The proxy: takes a client's request to a replica and the answer back.
 //!
 //! What decides is pure and knows no socket: `http1` (the codec), `route` (where to), `failure`, `retry` and `budget`
-//! (what a failed attempt means), `respond` (the one place that turns a cause into a status).
+//! (what a failed attempt means), `tally` (what it says of its replica), `respond` (the one place that turns a cause into a status).
 //!
 //! Where requests wait: `hold` has the lines, `wait` is one request's time in one.
 //!
@@ -33,6 +33,7 @@ mod request;
 mod respond;
 mod retry;
 mod route;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod timer;

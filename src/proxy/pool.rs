@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bell::Bell;
 use super::failure::Failure;
-use crate::metrics::ProxyMetrics;
+use crate::metrics::{Fault, ProxyMetrics};
 use crate::registry::Registry;
 use crate::replica::{Replica, State};
 
@@ -68,7 +68,7 @@ struct Shelf {
 pub(super) enum Fate {
     /// They go on.
     Fine,
-    /// It is paused, or said to be unhealthy: it may never answer.
+    /// It is paused, ejected, or said to be unhealthy: it may never answer.
     Doubtful,
     /// It has drained for as long as it may.
     Cut,
@@ -81,7 +81,7 @@ impl Fate {
     pub(super) fn news(self) -> &'static str {
         match self {
             Self::Fine => "the replica is fine",
-            Self::Doubtful => "the replica was paused or declared unhealthy",
+            Self::Doubtful => "the replica was paused, ejected or declared unhealthy",
             Self::Cut => "the replica has drained for too long",
             Self::Gone => "the replica is gone",
         }
@@ -221,6 +221,16 @@ impl Shelf {
     }
 }
 
+/// What the state of a replica that is listed means for the requests that it has. One that was ejected for what it
+/// answered does answer.
+fn outlook(replica: &Replica) -> Fate {
+    match replica.undrained_state() {
+        State::Starting | State::Ready | State::Draining => Fate::Fine,
+        State::Ejected if replica.ejected_by().is_some_and(Fault::is_status) => Fate::Fine,
+        State::Unhealthy | State::Paused | State::Ejected => Fate::Doubtful,
+    }
+}
+
 /// Whether an idle connection can be used. Bytes that nobody asked for are as bad as a close.
 fn is_open(stream: &TcpStream, look: Look) -> bool {
     let mut byte = [0];
@@ -355,22 +365,17 @@ impl Pool {
                 None => {}
             }
         }
-        let listed: HashMap<_, _> =
-            replicas().map(|replica| (replica.incarnation(), replica.undrained_state())).collect();
+        let listed: HashMap<_, _> = replicas().map(|replica| (replica.incarnation(), outlook(replica))).collect();
         let mut has_news = false;
         self.shelves.borrow_mut().retain(|incarnation, shelf| {
-            let state = listed.get(incarnation);
-            match state {
-                Some(State::Starting | State::Ready | State::Draining) => shelf.meet(Fate::Fine),
-                Some(State::Unhealthy | State::Paused) => shelf.meet(Fate::Doubtful),
-                None => {
-                    shelf.close();
-                    shelf.meet(Fate::Gone);
-                }
+            let fate = listed.get(incarnation).copied();
+            if fate.is_none() {
+                shelf.close();
             }
+            shelf.meet(fate.unwrap_or(Fate::Gone));
             // Whoever else holds the shelf is in the middle of something.
             has_news |= shelf.fate.get() != Fate::Fine && Rc::strong_count(shelf) > 1;
-            state.is_some()
+            fate.is_some()
         });
         if has_news {
             self.bell.ring();

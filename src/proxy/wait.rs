@@ -46,7 +46,7 @@ impl Exchange<'_> {
             let picked = worker.balancer.pick(&self.service, &Tried::default());
             return Err(Some(picked.map_or_else(|error| refused(&error), |_| Cause::Refused(Refusal::ReplicasBusy))));
         };
-        let pause = if worker.balancer.has_other(&self.service, &Tried::default()) && !tried.is_empty() {
+        let pause = if worker.balancer.has_any(&self.service) && !tried.is_empty() {
             wait.pause = (wait.pause * 2).min(LONGEST_PAUSE);
             (wait.pause / 2).min(left)
         } else {

@@ -125,3 +125,27 @@ async fn a_replica_that_stops_answering_its_probes_is_left_out() {
     gateways[0].replica.come_back();
     sidecar.until_ready(&["gateway-1", "gateway-2"]).await;
 }
+
+#[tokio::test]
+async fn a_replica_whose_requests_fail_is_ejected_and_comes_back() {
+    let (sidecar, gateways) = Sidecar::with_replicas(2, |settings| {
+        settings.proxy.eject.time = Duration::from_millis(300);
+    })
+    .await;
+    gateways[0].replica.set_status(503);
+    let mut failed = 0;
+    while sidecar.replica("gateway-1").await.is_some_and(|replica| replica["state"] != "ejected") {
+        failed += usize::from(sidecar.get("/").await.status == 503);
+        assert!(failed <= 10, "it is still not ejected");
+    }
+    let replica = sidecar.replica("gateway-1").await.expect("it is there");
+    assert!(replica["consecutive_failures"].as_u64() >= Some(5), "{replica}");
+    assert_eq!(replica["ejections"], 1);
+    assert_eq!(replica["verdict"], "ejected for a while: too many of its requests failed, most by 503");
+    assert_eq!(sidecar.metric("evenkeel_replica_ejections_total", &["replica=\"gateway-1\""]).await, 1.0);
+    gateways[0].replica.set_status(None);
+    sidecar.until_ready(&["gateway-1", "gateway-2"]).await;
+    let replica = sidecar.replica("gateway-1").await.expect("it is there");
+    assert_eq!(replica["consecutive_failures"], 0);
+    assert_eq!(sidecar.spread(20).await.len(), 2);
+}

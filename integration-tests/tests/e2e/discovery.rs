@@ -147,9 +147,13 @@ async fn a_healthcheck_decides_when_there_is_one() {
     assert_eq!(sidecar.get("/").await.status, 200);
     sidecar.engine.set_health(&id, "unhealthy");
     sidecar.until_state("gateway-1", "unhealthy").await;
-    assert_eq!(sidecar.get("/").await.status, 503);
+    assert_eq!(sidecar.get("/").await.status, 200, "there is no other");
+    assert_eq!(sidecar.metric("evenkeel_replica_panic_picks_total", &["replica=\"gateway-1\""]).await, 1.0);
+    let _second = sidecar.run("gateway-2");
+    sidecar.until_ready(&["gateway-2"]).await;
+    assert_eq!(sidecar.spread(10).await, BTreeMap::from([("gateway-2".to_owned(), 10)]));
     sidecar.engine.set_health(&id, "healthy");
-    sidecar.until_ready(&["gateway-1"]).await;
+    sidecar.until_ready(&["gateway-1", "gateway-2"]).await;
 }
 
 #[tokio::test]

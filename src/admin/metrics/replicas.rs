@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::super::AdminState;
 use super::page::{Durations, Labels, Page};
-use crate::metrics::BUCKETS;
+use crate::metrics::{BUCKETS, ReplicaMetrics};
 use crate::registry::Replicas;
 use crate::replica::{Replica, State};
 
@@ -93,7 +93,13 @@ fn write_traffic(page: &mut Page, series: &[Series]) -> fmt::Result {
         let by_reason = s.sum(|replica| replica.metrics().failures().map(|(failure, n)| (failure.as_str(), n)));
         by_reason.into_iter().map(move |(reason, count)| (s.labels_and("reason", reason), count))
     });
-    page.counter("evenkeel_replica_errors", "Attempts that failed, by reason.", errors)
+    page.counter("evenkeel_replica_errors", "Attempts that failed, by reason.", errors)?;
+
+    let sum = |s: &Series, of: fn(&ReplicaMetrics) -> u64| s.replicas.iter().map(|r| of(r.metrics())).sum::<u64>();
+    let ejections = series.iter().map(|s| (s.labels(), sum(s, ReplicaMetrics::ejections)));
+    page.counter("evenkeel_replica_ejections", "Times that it was ejected, since too much failed.", ejections)?;
+    let picks = series.iter().map(|s| (s.labels(), sum(s, ReplicaMetrics::panic_picks)));
+    page.counter("evenkeel_replica_panic_picks", "Times that it was picked although no replica was ready.", picks)
 }
 
 fn write_standing(page: &mut Page, series: &[Series]) -> fmt::Result {

@@ -118,13 +118,20 @@ fn two_replicas_of_one_name_share_their_series() {
 
 #[test]
 fn a_replica_is_counted_by_code_reason_and_duration() {
-    let parsed = scraped(&fixture(), Format::OpenMetrics);
+    let fixture = fixture();
+    let metrics = fixture.state.registry.replicas("gateway").unwrap();
+    let metrics = metrics.list()[0].metrics();
+    metrics.record_ejection();
+    (0..2).for_each(|_| metrics.record_panic_pick());
+    let parsed = scraped(&fixture, Format::OpenMetrics);
     let first = [("service", "gateway"), ("replica", "gateway-1")];
     let with = |name: &str, key, value| parsed.value(name, &[first[0], first[1], (key, value)]);
     assert_eq!(with("evenkeel_replica_requests_total", "code", "200"), Some(2.0));
     assert_eq!(with("evenkeel_replica_requests_total", "code", "503"), Some(1.0));
     assert_eq!(with("evenkeel_replica_errors_total", "reason", "connect"), Some(1.0));
     assert_eq!(with("evenkeel_replica_errors_total", "reason", "timeout"), Some(0.0));
+    assert_eq!(parsed.value("evenkeel_replica_ejections_total", &first), Some(1.0));
+    assert_eq!(parsed.value("evenkeel_replica_panic_picks_total", &first), Some(2.0));
     assert_eq!(parsed.value("evenkeel_replica_requests_in_flight", &first), Some(2.0));
     assert_eq!(parsed.value("evenkeel_replica_ready", &first), Some(1.0));
     assert_eq!(parsed.value("evenkeel_replica_tunnels", &first), Some(0.0));
@@ -166,10 +173,10 @@ fn services_show_every_state_and_the_default_one_never_goes_away() {
         };
         State::ALL.map(count)
     };
-    assert_eq!(counts(&fixture, "gateway"), [1.0, 1.0, 1.0, 0.0, 1.0].map(Some));
-    assert_eq!(counts(&fixture, "web"), [1.0, 0.0, 0.0, 0.0, 0.0].map(Some));
-    assert_eq!(counts(&Fixture::empty(), "gateway"), [Some(0.0); 5]);
-    assert_eq!(counts(&Fixture::empty(), "web"), [None; 5]);
+    assert_eq!(counts(&fixture, "gateway"), [1.0, 1.0, 0.0, 1.0, 0.0, 1.0].map(Some));
+    assert_eq!(counts(&fixture, "web"), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0].map(Some));
+    assert_eq!(counts(&Fixture::empty(), "gateway"), [Some(0.0); 6]);
+    assert_eq!(counts(&Fixture::empty(), "web"), [None; 6]);
 }
 
 #[test]

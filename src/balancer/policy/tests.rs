@@ -1,6 +1,7 @@
 use fastrand::Rng;
 use proptest::prelude::*;
 
+use super::super::latency::Moment;
 use super::*;
 use crate::registry::fixtures::spec;
 use crate::replica::ReplicaSpec;
@@ -17,11 +18,16 @@ fn frozen(loads: &[(u16, u64)]) -> Replicas {
     Replicas::freeze("gateway".into(), loads.iter().zip(1..).map(|(load, number)| replica(load, number)).collect())
 }
 
+/// The next one of those that are ready.
+fn next<'a>(policy: Policy, replicas: &'a Replicas, rng: &mut Rng) -> Option<&'a Arc<Replica>> {
+    choose(policy, replicas, Replica::is_pickable, rng, || Moment(0))
+}
+
 /// How often each is chosen of so many times.
 fn chosen(policy: Policy, replicas: &Replicas, times: usize) -> Vec<usize> {
     let (rng, mut counts) = (&mut Rng::with_seed(7), vec![0; replicas.list().len()]);
     for _ in 0..times {
-        let choice = choose(policy, replicas, &Tried::default(), rng).unwrap();
+        let choice = next(policy, replicas, rng).unwrap();
         counts[replicas.list().iter().position(|r| Arc::ptr_eq(r, choice)).unwrap()] += 1;
     }
     counts
@@ -30,7 +36,7 @@ fn chosen(policy: Policy, replicas: &Replicas, times: usize) -> Vec<usize> {
 #[test]
 fn an_empty_list_gives_none() {
     for policy in Policy::ALL {
-        let choice = choose(policy, &frozen(&[]), &Tried::default(), &mut Rng::with_seed(1)).cloned();
+        let choice = next(policy, &frozen(&[]), &mut Rng::with_seed(1)).cloned();
         assert!(choice.is_none(), "{policy}");
     }
 }
@@ -82,9 +88,9 @@ fn weights_hold_under_load_too() {
             if open.len() == 40 {
                 open.pop_front();
             }
-            let choice = choose(policy, &replicas, &Tried::default(), rng).unwrap();
+            let choice = next(policy, &replicas, rng).unwrap();
             counts[replicas.list().iter().position(|r| Arc::ptr_eq(r, choice)).unwrap()] += 1;
-            open.push_back(super::super::Lease::claim(choice));
+            open.push_back(super::super::Lease::claim(choice).unwrap());
         }
         for (count, due) in counts.into_iter().zip([12_500_u32, 37_500, 50_000]) {
             assert!(count.abs_diff(due) < due / 50, "{policy}: {counts:?}");
@@ -119,11 +125,22 @@ fn who_comes_back_has_one_turn_a_round() {
     }
 }
 
+#[test]
+fn who_is_on_its_ramp_gets_its_part() {
+    for policy in Policy::ALL {
+        let replicas = frozen(&[(1, 0); 4]);
+        replicas.list()[3].set_ramp(FULL_RAMP / 4);
+        let counts = chosen(policy, &replicas, 13_000);
+        let off = counts[3].abs_diff(1_000) + counts[0].abs_diff(4_000);
+        assert!(off < 400, "{policy}: {counts:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn p2c_takes_the_lighter_of_two(one in 0..50_u64, other in 0..50_u64, seed: u64) {
         let replicas = frozen(&[(1, one), (1, other)]);
-        let choice = choose(Policy::P2c, &replicas, &Tried::default(), &mut Rng::with_seed(seed)).unwrap();
+        let choice = next(Policy::P2c, &replicas, &mut Rng::with_seed(seed)).unwrap();
         prop_assert_eq!(choice.in_flight(), one.min(other));
     }
 
@@ -133,7 +150,7 @@ proptest! {
         seed: u64,
     ) {
         let replicas = frozen(&loads);
-        let choice = choose(Policy::P2c, &replicas, &Tried::default(), &mut Rng::with_seed(seed)).unwrap();
+        let choice = next(Policy::P2c, &replicas, &mut Rng::with_seed(seed)).unwrap();
         // Whatever the pair was, the other of it was no lighter: so somebody is no lighter.
         let heavier = |r: &&Arc<Replica>| Load::with(choice, 0).compare(&Load::with(r, 1)).is_lt();
         prop_assert!(replicas.list().iter().filter(|r| !Arc::ptr_eq(r, choice)).any(|r| heavier(&r)));
@@ -142,7 +159,7 @@ proptest! {
     #[test]
     fn least_requests_takes_the_fewest(loads in prop::collection::vec((Just(1_u16), 0..50_u64), 1..12)) {
         let choice = frozen(&loads);
-        let choice = choose(Policy::LeastRequests, &choice, &Tried::default(), &mut Rng::with_seed(1)).unwrap();
+        let choice = next(Policy::LeastRequests, &choice, &mut Rng::with_seed(1)).unwrap();
         prop_assert_eq!(choice.in_flight(), loads.iter().map(|(_, in_flight)| *in_flight).min().unwrap());
     }
 }

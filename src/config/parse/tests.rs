@@ -117,13 +117,23 @@ fn names_words_and_switches_are_the_known_ones() {
         &[
             (
                 "roundrobin",
-                "\"roundrobin\" is not one of p2c, round-robin, least-requests, random; did you mean round-robin?",
+                "\"roundrobin\" is not one of p2c, round-robin, least-requests, random, ewma; did you mean round-robin?",
             ),
-            ("x", "\"x\" is not one of p2c, round-robin, least-requests, random"),
+            ("x", "\"x\" is not one of p2c, round-robin, least-requests, random, ewma"),
         ],
     );
     assert_eq!((switch("1"), switch("false")), (Ok(true), Ok(false)));
     refused(switch, &[("maybe", "\"maybe\" is not true or false, like true")]);
+}
+
+#[test]
+fn faults_are_a_list_of_known_words() {
+    let some = |faults: &[Fault]| Ok(faults.iter().copied().collect());
+    assert_eq!(faults("connect"), some(&[Fault::Connect]));
+    assert_eq!(faults("reset, 503,reset"), some(&[Fault::Reset, Fault::Unavailable]));
+    const WORDS: &str = "is not one of connect, reset, timeout, protocol, 502, 503, 504";
+    refused(faults, &[("", &format!("\"\" {WORDS}")), ("connect,429", &format!("\"429\" {WORDS}"))]);
+    refused(faults, &[("conect", &format!("\"conect\" {WORDS}; did you mean connect?"))]);
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod requests;
 mod retries;
 mod streaming;
 pub(super) mod support;
+mod tally;
 mod upgrades;

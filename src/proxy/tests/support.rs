@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::change::{Change, Provider, Sighting};
-use crate::config::settings::{HoldSettings, LimitSettings, ProxySettings};
+use crate::config::settings::{EjectSettings, HoldSettings, LimitSettings, ProxySettings};
 use crate::metrics::HoldEnd;
 use crate::proxy::{Admission, Context, Hold, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
@@ -260,6 +260,8 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
         idle_timeout: DEADLINE,
         tunnel_timeout: DEADLINE,
         retries: 2,
+        eject: EjectSettings::default(),
+        slow_start: Duration::ZERO,
         trusted_proxies: Vec::new(),
         hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings { connections: NonZeroUsize::new(10_000), ..LimitSettings::default() },

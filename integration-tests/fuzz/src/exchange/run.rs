@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use evenkeel::config::settings::{HoldSettings, LimitSettings, ProxySettings};
+use evenkeel::config::settings::{EjectSettings, HoldSettings, LimitSettings, ProxySettings};
 use evenkeel::proxy::{Admission, Context, Hold, Listener, Worker};
 use evenkeel::service::Policy;
 use integration_tests::wire::{self, Parsed};
@@ -226,6 +226,8 @@ fn settings(listen: SocketAddr) -> ProxySettings {
         keep_alive_timeout: NEVER,
         idle_timeout: NEVER,
         retries: RETRIES,
+        eject: EjectSettings::default(),
+        slow_start: Duration::ZERO,
         trusted_proxies: Vec::new(),
         hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings::default(),
