@@ -42,8 +42,8 @@ fn memory(site: &Site, contender: Contender) -> Result<Idle> {
     let before_kib = procfs::resident(running.process.pid())?;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS / AT_ONCE {
-        let mut some = Steady::connect(running.addr, AT_ONCE)?;
-        some.requests(AT_ONCE, Workload::W1.size)?;
+        let mut some = Steady::connect(running.addr, AT_ONCE, &Workload::W1)?;
+        some.requests(AT_ONCE)?;
         clients.push(some);
     }
     let with_clients_kib = procfs::resident(running.process.pid())?;

@@ -11,9 +11,9 @@ use crate::Result;
 use crate::contender::{self, Contender, Site, evenkeel_arguments};
 use crate::process::{self, Place, Process};
 use crate::wire::steady::{Steady, ask};
-use crate::workload::Workload;
+use crate::workload::{WORKLOADS, Workload};
 
-/// Keep-alive connections, used in turn.
+/// Connections, used in turn.
 const CONNECTIONS: usize = 64;
 /// A run slower than this is stuck; callgrind makes a program some fifty times slower.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// The program to measure
     #[arg(long, default_value = "target/release/evenkeel")]
     evenkeel: PathBuf,
+    /// What to load it with; only W1 has a bound
+    #[arg(long, default_value = "W1")]
+    workload: String,
     /// A file with the number that may not be exceeded by more than 5 %
     #[arg(long, default_value = "integration-tests/bench/instructions.bound")]
     bound: PathBuf,
@@ -43,10 +46,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&options.scratch)?;
     let site = Site { scratch: options.scratch.canonicalize()?, evenkeel: options.evenkeel.clone() };
     let _replicas = contender::start_replicas(&site, Place::Anywhere)?;
-    let once = count(&site, options.requests)?;
-    let twice = count(&site, options.requests * 2)?;
+    let workload = WORKLOADS.iter().find(|workload| workload.name == options.workload);
+    let workload = workload.ok_or_else(|| format!("there is no workload {}", options.workload))?;
+    let once = count(&site, workload, options.requests)?;
+    let twice = count(&site, workload, options.requests * 2)?;
     // Start, stop and whatever else does not depend on requests is in both.
     let each = twice.saturating_sub(once) / options.requests.max(1) as u64;
+    if workload.name != Workload::W1.name {
+        println!("user instructions of a request in {}: {each}", workload.name);
+        return Ok(());
+    }
     println!("user instructions of a request in W1: {each} (bound {bound})");
     match verdict(each, bound) {
         Verdict::Within => Ok(()),
@@ -59,17 +68,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Instructions of a whole run of evenkeel with so many requests.
-fn count(site: &Site, requests: usize) -> Result<u64> {
-    let counts = site.scratch.join(format!("callgrind.{requests}.out"));
+fn count(site: &Site, workload: &Workload, requests: usize) -> Result<u64> {
+    let counts = site.scratch.join(format!("callgrind.{}.{requests}.out", workload.name));
     let mut command = process::command(Place::Anywhere, "valgrind");
     command.args(["--tool=callgrind", &format!("--callgrind-out-file={}", counts.display())]);
     command.arg(&site.evenkeel).args(evenkeel_arguments(1));
     let mut evenkeel = Process::start("callgrind", command, &site.scratch)?;
     let addr = Contender::Evenkeel.addr();
-    let is_ready = || ask(addr, Workload::W1.size).is_ok_and(|status| status == 200);
+    let is_ready = || ask(addr, workload.size).is_ok_and(|status| status == 200);
     evenkeel.until(PATIENCE, is_ready)?;
     // Once on each connection and to each replica before it counts.
-    Steady::connect(addr, CONNECTIONS)?.requests(requests, Workload::W1.size)?;
+    Steady::connect(addr, CONNECTIONS, workload)?.requests(requests)?;
     evenkeel.signal(Signal::TERM)?;
     if !evenkeel.wait(PATIENCE)?.success() {
         return Err(evenkeel.failure("failed"));

@@ -43,7 +43,13 @@ pub(crate) fn answer(size: usize) -> Vec<u8> {
 
 /// A request for an answer of `size` bytes.
 pub(crate) fn request(size: usize) -> Vec<u8> {
-    format!("GET /{size} HTTP/1.1\r\nHost: gateway\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n").into_bytes()
+    request_with("GET", size, "")
+}
+
+/// The same with another method and more fields, each with its line's end.
+pub(crate) fn request_with(method: &str, size: usize, fields: &str) -> Vec<u8> {
+    format!("{method} /{size} HTTP/1.1\r\nHost: gateway\r\nUser-Agent: bench\r\nAccept: */*\r\n{fields}\r\n")
+        .into_bytes()
 }
 
 fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {

@@ -155,6 +155,7 @@ mod tests {
     use super::super::replicas;
     use super::super::steady::Steady;
     use super::*;
+    use crate::workload::{Kind, Workload};
 
     #[test]
     fn bytes_of_any_length_pass_both_ways_and_so_does_the_end() {
@@ -166,10 +167,12 @@ mod tests {
         let relay = listener.local_addr().unwrap();
         thread::spawn(move || worker(listener, &[replica]));
 
-        let mut client = Steady::connect(relay, 3).unwrap();
         // More than the scratch buffer and than any socket's buffer.
         for size in [0, 1024, SCRATCH * 40] {
-            client.requests(7, size).unwrap();
+            for kind in [Kind::Get, Kind::Post, Kind::Connect] {
+                let workload = Workload { size, kind, ..Workload::W1 };
+                Steady::connect(relay, 3, &workload).unwrap().requests(7).unwrap();
+            }
         }
         let mut raw = std::net::TcpStream::connect(relay).unwrap();
         raw.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();

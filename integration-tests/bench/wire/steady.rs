@@ -5,55 +5,76 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::message;
+use crate::workload::{Kind, Workload};
 
 /// An answer that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of a POST, as in `config/post.lua`.
+const POSTED: usize = 4096;
 
-/// Keep-alive connections that are used in turn.
+/// Connections that are used in turn.
 pub(crate) struct Steady {
+    addr: SocketAddr,
+    request: Vec<u8>,
+    /// Whether each connection is for one request.
+    closes: bool,
     connections: Vec<TcpStream>,
     scratch: Vec<u8>,
 }
 
 impl Steady {
-    /// Opens `count` connections.
+    /// Opens `count` connections, for requests of the workload.
     ///
     /// # Errors
     ///
     /// One could not be opened.
-    pub(crate) fn connect(addr: SocketAddr, count: usize) -> io::Result<Self> {
-        let connections = (0..count).map(|_| {
-            let connection = TcpStream::connect(addr)?;
-            connection.set_nodelay(true)?;
-            connection.set_read_timeout(Some(PATIENCE))?;
-            Ok(connection)
-        });
-        Ok(Self { connections: connections.collect::<io::Result<_>>()?, scratch: vec![0; 64 * 1024] })
+    pub(crate) fn connect(addr: SocketAddr, count: usize, workload: &Workload) -> io::Result<Self> {
+        let &Workload { kind, size, .. } = workload;
+        let connections = (0..count).map(|_| connect(addr)).collect::<io::Result<_>>()?;
+        let closes = kind == Kind::Connect;
+        let request = match kind {
+            Kind::Get | Kind::Paced(_) => message::request(size),
+            Kind::Connect => message::request_with("GET", size, "Connection: close\r\n"),
+            Kind::Post => {
+                let head = message::request_with("POST", size, &format!("Content-Length: {POSTED}\r\n"));
+                [head, vec![b'x'; POSTED]].concat()
+            }
+        };
+        Ok(Self { addr, request, closes, connections, scratch: vec![0; 64 * 1024] })
     }
 
-    /// Sends `count` requests for `size` bytes: one on each connection, then reads their answers, and so on.
+    /// Sends `count` requests: one on each connection, then reads their answers, and so on.
     ///
     /// # Errors
     ///
     /// An answer is missing, or its status is not 200.
-    pub(crate) fn requests(&mut self, count: usize, size: usize) -> io::Result<()> {
-        let request = message::request(size);
+    pub(crate) fn requests(&mut self, count: usize) -> io::Result<()> {
         let mut left = count;
         while left > 0 {
             let now = left.min(self.connections.len());
             for connection in self.connections.iter_mut().take(now) {
-                connection.write_all(&request)?;
+                connection.write_all(&self.request)?;
             }
             for connection in self.connections.iter_mut().take(now) {
                 match read_answer(connection, &mut self.scratch)? {
                     200 => {}
                     status => return Err(io::Error::other(format!("an answer has status {status}"))),
                 }
+                if self.closes {
+                    *connection = connect(self.addr)?;
+                }
             }
             left -= now;
         }
         Ok(())
     }
+}
+
+fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let connection = TcpStream::connect(addr)?;
+    connection.set_nodelay(true)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    Ok(connection)
 }
 
 /// One request on a connection of its own; the status of the answer.
