@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -280,6 +280,9 @@ impl Client {
             After::Close | After::KeepAlive => {
                 if !self.buffered().is_empty() {
                     self.linger(worker).await;
+                } else {
+                    // Lets the last of the answer go, even if a close would be a reset, since more has come to be read.
+                    let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
                 }
             }
         }

@@ -322,7 +322,9 @@ impl Download {
         let is_chunked = answer.towards == ResponseBody::Chunked;
         let end = answer.body.is_done().then_some(trailers);
         let data = input.get(taken.data).unwrap_or_default();
-        let sent = self.outbox.send(cx, client.stream(), out, &Piece { data, is_chunked, end });
+        // Behind a `101` comes what the protocol switched to.
+        let is_last = end.is_some() && !answer.keeps_alive && answer.status != 101;
+        let sent = self.outbox.send(cx, client.stream(), out, &Piece { data, is_chunked, end, is_last });
         sent.map_err(Failure::ClientGone)?;
         match taken.error {
             Some(reason) => Err(Failure::Protocol(reason.as_str())),

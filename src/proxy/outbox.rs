@@ -4,7 +4,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::http1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK, write_end};
@@ -28,6 +29,8 @@ pub(super) struct Piece<'a> {
     pub(super) is_chunked: bool,
     /// If this is the last piece, the trailers, maybe none.
     pub(super) end: Option<&'a [u8]>,
+    /// Whether the stream is shut down right behind it.
+    pub(super) is_last: bool,
 }
 
 /// What a socket has not taken yet. Whoever fills it waits until it is empty before reading more, so it holds no more
@@ -89,33 +92,15 @@ impl Outbox {
         let parts = [before, piece.data, after, end];
         if piece.data.len() > MAX_COPIED {
             let [before, data, after, end] = parts;
-            return self.send_parts(cx, stream, &mut [out, before, data, after, end].map(IoSlice::new));
+            return self.send_parts(cx, stream, &mut [out, before, data, after, end].map(IoSlice::new), piece.is_last);
         }
         parts.iter().for_each(|part| out.extend_from_slice(part));
-        self.send_bytes(cx, stream, out)
+        self.send_parts(cx, stream, &mut [IoSlice::new(out)], piece.is_last)
     }
 
     /// Sends plain bytes like [`Outbox::send`].
-    pub(super) fn send_bytes(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut TcpStream,
-        mut bytes: &[u8],
-    ) -> io::Result<()> {
-        let mut took_any = false;
-        while self.is_empty() && !bytes.is_empty() {
-            match Pin::new(&mut *stream).poll_write(cx, bytes) {
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    took_any = true;
-                    bytes = bytes.get(count..).unwrap_or_default();
-                }
-                Poll::Ready(Err(error)) if !took_any => return Err(error),
-                // The next flush will say what is wrong.
-                Poll::Ready(_) | Poll::Pending => break,
-            }
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
+    pub(super) fn send_bytes(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+        self.send_parts(cx, stream, &mut [IoSlice::new(bytes)], false)
     }
 
     fn send_parts(
@@ -123,11 +108,17 @@ impl Outbox {
         cx: &mut Context<'_>,
         stream: &mut TcpStream,
         mut parts: &mut [IoSlice<'_>],
+        is_last: bool,
     ) -> io::Result<()> {
         let mut took_any = false;
         IoSlice::advance_slices(&mut parts, 0);
         while self.is_empty() && !parts.is_empty() {
-            match Pin::new(&mut *stream).poll_write_vectored(cx, parts) {
+            let written = match &*parts {
+                _ if is_last => poll_write_last(cx, stream, parts),
+                [bytes] => Pin::new(&mut *stream).poll_write(cx, bytes),
+                parts => Pin::new(&mut *stream).poll_write_vectored(cx, parts),
+            };
+            match written {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     took_any = true;
                     IoSlice::advance_slices(&mut parts, count);
@@ -142,10 +133,29 @@ impl Outbox {
     }
 }
 
+/// Writes what the end of the stream comes right behind: the kernel keeps it until then and sends both in one packet.
+fn poll_write_last(cx: &mut Context<'_>, stream: &TcpStream, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    let write = || {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        match parts {
+            [bytes] => Ok(send(stream, bytes, flags)?),
+            parts => Ok(sendmsg(stream, parts, &mut SendAncillaryBuffer::default(), flags)?),
+        }
+    };
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match stream.try_io(Interest::WRITABLE, write) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return Poll::Ready(outcome),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::future::poll_fn;
+    use std::io::Read;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -167,12 +177,35 @@ mod tests {
             (b"", true, Some(b""), "H|0\r\n\r\n"),
             (b"hello", true, Some(b"x: y\r\n"), "H|5\r\nhello\r\n0\r\nx: y\r\n\r\n"),
         ] {
-            let piece = Piece { data, is_chunked, end };
+            let piece = Piece { data, is_chunked, end, is_last: false };
             poll_fn(|cx| Poll::Ready(outbox.send(cx, &mut out, &mut b"H|".to_vec(), &piece))).await.unwrap();
             assert!(outbox.is_empty());
             let mut got = vec![0; expected.len()];
             other.read_exact(&mut got).await.unwrap();
             assert_eq!(str::from_utf8(&got).unwrap(), expected);
+        }
+    }
+
+    /// So it can be in one packet with the end.
+    #[tokio::test]
+    async fn the_last_piece_leaves_with_the_end() {
+        for data in [&[b'x'; 100][..], &[b'x'; MAX_COPIED + 1]] {
+            // The kernel keeps it for a fifth of a second and no longer, should this thread get no time.
+            let mut was_kept = false;
+            for _ in 0..10 {
+                let (mut out, mut other) = pair().await;
+                let (mut outbox, piece) =
+                    (Outbox::default(), Piece { data, is_chunked: false, end: None, is_last: true });
+                poll_fn(|cx| Poll::Ready(outbox.send(cx, &mut out, &mut b"H|".to_vec(), &piece))).await.unwrap();
+                assert!(outbox.is_empty());
+                let mut byte = [0];
+                was_kept |= (&*socket2::SockRef::from(&other)).read(&mut byte).is_err();
+                drop(out);
+                let mut got = Vec::new();
+                other.read_to_end(&mut got).await.unwrap();
+                assert!(got.ends_with(data));
+            }
+            assert!(was_kept, "{} bytes", data.len());
         }
     }
 

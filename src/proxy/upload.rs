@@ -203,7 +203,12 @@ impl Upload {
         if let Body::Length(left) = self.body {
             let count = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let data = input.get(..count).unwrap_or_default();
-            self.outbox.send(cx, replica, &mut desk.heads.out, &Piece { data, is_chunked: false, end: None })?;
+            self.outbox.send(
+                cx,
+                replica,
+                &mut desk.heads.out,
+                &Piece { data, is_chunked: false, end: None, is_last: false },
+            )?;
             self.body = Body::Length(left - count as u64);
             self.at += count;
             self.has_begun |= count > 0;
@@ -217,7 +222,7 @@ impl Upload {
         let trailers = if self.keeps_trailers { self.body.trailers() } else { &[] };
         let end = self.body.is_done().then_some(trailers);
         let data = input.get(taken.data).unwrap_or_default();
-        self.outbox.send(cx, replica, &mut heads.out, &Piece { data, is_chunked: true, end })?;
+        self.outbox.send(cx, replica, &mut heads.out, &Piece { data, is_chunked: true, end, is_last: false })?;
         self.at += taken.consumed;
         self.has_begun |= taken.consumed > 0;
         Ok(())

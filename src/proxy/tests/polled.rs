@@ -1,12 +1,14 @@
 //! One client's connection that the test itself polls: so it is the test that says what the runtime has heard of, and
 //! what time it is.
 
+use std::io::Read;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
@@ -115,6 +117,14 @@ async fn awake<T>(other: impl Future<Output = T>) -> T {
     }
 }
 
+/// What comes until the end, or until a reset.
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A reset is an end as well.
+    let _ = awake(stream.read_to_end(&mut bytes)).await;
+    String::from_utf8(bytes).unwrap()
+}
+
 async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
@@ -212,4 +222,31 @@ async fn an_answer_that_came_before_its_replica_left_is_passed_on_though_nobody_
     served.hear().await;
     let answer = served.until(read_until(&mut client, "ok")).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+/// What the client has said and nobody has read makes the close a reset, and that would take along what the kernel was
+/// told to keep for the end.
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_arrives_although_more_has_come_from_the_client() {
+    let (mut served, mut client, replica) = Served::start(|_| {}).await;
+    let mut stream = served.ask(&mut client, &replica, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    stream.write_all(OK.as_bytes()).await.unwrap();
+    client.write_all(b"more").await.unwrap();
+    served.hear().await;
+    awake(&mut served.connection).await;
+    let answer = read_all(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer:?}");
+}
+
+/// A `101` is not the last of anything, whatever the client said of its connection.
+#[tokio::test(start_paused = true)]
+async fn a_switch_is_passed_on_at_once() {
+    let (mut served, mut client, replica) = Served::start(|_| {}).await;
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, upgrade\r\nupgrade: chat\r\n\r\n";
+    let mut stream = served.ask(&mut client, &replica, request).await;
+    stream.write_all(b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await.unwrap();
+    served.catch_up().await;
+    let mut bytes = [0; 1024];
+    let count = (&*SockRef::from(&client)).read(&mut bytes).unwrap();
+    assert!(bytes[..count].starts_with(b"HTTP/1.1 101"));
 }
