@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -58,7 +58,8 @@ enum Next {
 
 /// Serves the connection until either end closes it.
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr, _admitted: Admitted) {
-    let mut conversation = pin!(converse(&worker, stream, addr));
+    // Boxed, since a task is moved several times until it stands where it stays, and this one is large.
+    let mut conversation = Box::pin(converse(&worker, stream, addr));
     poll_fn(|cx| {
         worker.look_at_clock();
         conversation.as_mut().poll(cx)

@@ -111,6 +111,18 @@ fn the_longest_address_fits() {
 }
 
 #[test]
+fn ipv4_addresses_are_written_as_the_standard_library_does() {
+    for octet in 0..=u8::MAX {
+        for octets in [[octet, 0, 10, 255], [100, octet, octet, octet], [9, 99, 199, octet]] {
+            let ip = std::net::Ipv4Addr::from(octets);
+            for addr in [ip.into(), ip.to_ipv6_mapped().into()] {
+                assert_eq!(ClientAddr::new(addr, &[]).as_bytes(), ip.to_string().as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
 fn connection_may_name_only_so_many_fields() {
     let named = |count: usize| {
         let names: Vec<_> = (0..count).map(|n| format!("x{n}")).collect();
