@@ -5,6 +5,7 @@
 //! discovery, `health` writes the health, whether it is ejected and its ramp, `admin` a drain by hand, a lease the
 //! in-flight count.
 
+mod condition;
 mod standing;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use self::standing::{LatencyCell, Load};
 use crate::metrics::ReplicaMetrics;
 use crate::service::ServiceName;
 
+pub use self::condition::{Health, Lifecycle, State};
 pub use self::standing::FULL_RAMP;
 
 /// What makes a replica the same replica: the container id (or, for a static replica, its service and address).
@@ -112,92 +114,6 @@ pub struct ReplicaSpec {
     pub drain_timeout: Option<Duration>,
     /// How many requests it may have at once; `None`: any number.
     pub max_concurrency: Option<NonZeroU32>,
-}
-
-/// Where a replica is in its life, as discovery sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Lifecycle {
-    /// It runs, but its HEALTHCHECK has not passed yet.
-    Starting,
-    /// It runs, and its HEALTHCHECK, if any, says healthy.
-    Running,
-    /// It runs, and its HEALTHCHECK says unhealthy.
-    Ailing,
-    /// `docker pause`.
-    Paused,
-    /// It was told to stop: no new requests. Never left but by removal.
-    Draining,
-}
-
-/// What the probes say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Health {
-    /// No probe has passed yet.
-    Unknown,
-    /// The probes pass.
-    Healthy,
-    /// The probes fail.
-    Unhealthy,
-}
-
-/// The one word that lifecycle, health and a drain by hand come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
-    /// Not yet ready for the first time.
-    Starting,
-    /// Takes requests.
-    Ready,
-    /// Takes nothing for a while: too many of its requests failed.
-    Ejected,
-    /// Its probes or its HEALTHCHECK fail.
-    Unhealthy,
-    /// `docker pause`.
-    Paused,
-    /// Finishes what it has and takes nothing new.
-    Draining,
-}
-
-impl State {
-    /// Every state, in the order in which lists and metrics show them.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Ready, Self::Ejected, Self::Unhealthy, Self::Paused, Self::Draining];
-
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Ejected => "ejected",
-            Self::Unhealthy => "unhealthy",
-            Self::Paused => "paused",
-            Self::Draining => "draining",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Health {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Healthy => "healthy",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
-}
-
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// Tells incarnations of one container apart: a container that was restarted is a new one of these.
@@ -322,7 +238,8 @@ impl Replica {
             (Lifecycle::Ailing, _) => State::Unhealthy,
             (Lifecycle::Starting, _) | (Lifecycle::Running, Health::Unknown) => State::Starting,
             (Lifecycle::Running, Health::Unhealthy) => State::Unhealthy,
-            (Lifecycle::Running, Health::Healthy) if ejected_by > 0 => State::Ejected,
+            (Lifecycle::Running, Health::Healthy | Health::Suspect) if ejected_by > 0 => State::Ejected,
+            (Lifecycle::Running, Health::Suspect) => State::Suspect,
             (Lifecycle::Running, Health::Healthy) => State::Ready,
         }
     }
@@ -401,12 +318,13 @@ mod tests {
 
     const LIFECYCLES: [Lifecycle; 5] =
         [Lifecycle::Starting, Lifecycle::Running, Lifecycle::Ailing, Lifecycle::Paused, Lifecycle::Draining];
-    const HEALTHS: [Health; 3] = [Health::Unknown, Health::Healthy, Health::Unhealthy];
+    const HEALTHS: [Health; 4] = [Health::Unknown, Health::Healthy, Health::Suspect, Health::Unhealthy];
 
     #[test]
     fn lifecycle_and_health_come_to_one_word() {
-        use State::{Draining, Paused, Ready, Starting, Unhealthy};
-        let table = [[Starting; 3], [Starting, Ready, Unhealthy], [Unhealthy; 3], [Paused; 3], [Draining; 3]];
+        use State::{Draining, Paused, Ready, Starting, Suspect, Unhealthy};
+        let running = [Starting, Ready, Suspect, Unhealthy];
+        let table = [[Starting; 4], running, [Unhealthy; 4], [Paused; 4], [Draining; 4]];
         let replica = Replica::new(spec("gateway", 1), Lifecycle::Starting);
         for (lifecycle, row) in LIFECYCLES.into_iter().zip(table) {
             for (health, state) in HEALTHS.into_iter().zip(row) {

@@ -89,6 +89,7 @@ fn verdict(replica: &Replica) -> String {
             let fault = replica.ejected_by().map_or("none now", Fault::as_str);
             format!("ejected for a while: too many of its requests failed, most by {fault}")
         }
+        (State::Suspect, _, _) => format!("suspect: {}", because("its newest probe failed")),
         (State::Unhealthy, Lifecycle::Running, Health::Unhealthy) => {
             format!("unhealthy: {}", because("its probes fail"))
         }

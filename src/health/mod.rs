@@ -142,6 +142,9 @@ fn record(replica: &Replica, health: Health, outcome: Result<(), ProbeError>) ->
     replica.set_health(health);
     match cause {
         None => info!(service = %service, replica = %name, "Replica healthy"),
+        Some(cause) if health == Health::Suspect => {
+            info!(service = %service, replica = %name, %cause, "Replica suspect")
+        }
         Some(cause) => info!(service = %service, replica = %name, %cause, "Replica unhealthy"),
     }
     true

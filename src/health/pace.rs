@@ -17,24 +17,31 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     retry: Duration,
+    /// A suspect was looked at again.
+    has_looked_again: bool,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { retry: FIRST }
+        Self { retry: FIRST, has_looked_again: false }
     }
 }
 
 impl Pace {
     /// The pause before the next probe: short but growing until the first pass, and from then on the interval,
-    /// give or take a tenth so that the probes of many replicas spread out.
+    /// give or take a tenth so that the probes of many replicas spread out. A suspect is looked at once more after a
+    /// tenth of it: one probe that fails by chance does not take a replica out for long.
     pub(super) fn pause(&mut self, health: Health, interval: Duration) -> Duration {
+        let tenth = interval / 10;
+        let looks_again = health == Health::Suspect && !self.has_looked_again;
+        self.has_looked_again = health == Health::Suspect;
         let pause = if health == Health::Unknown {
             let retry = self.retry;
             self.retry = retry.mul_f64(1.5).min(LONGEST);
             retry.min(interval)
+        } else if looks_again {
+            tenth
         } else {
-            let tenth = interval / 10;
             (interval - tenth).saturating_add((tenth * 2).mul_f64(fastrand::f64()))
         };
         pause.max(SHORTEST)
@@ -54,6 +61,16 @@ mod tests {
         assert_eq!(pauses(2_000), [25, 37, 56, 84, 126, 189, 250, 250]);
         assert_eq!(pauses(50), [25, 37, 50, 50, 50, 50, 50, 50]);
         assert_eq!(pauses(0), [1; 8]);
+    }
+
+    #[test]
+    fn a_suspect_is_soon_looked_at_again_but_once() {
+        let (mut pace, interval) = (Pace::default(), Duration::from_secs(2));
+        for _ in 0..2 {
+            assert!(pace.pause(Health::Healthy, interval) > interval / 2);
+            assert_eq!(pace.pause(Health::Suspect, interval), interval / 10);
+            assert!((0..3).all(|_| pace.pause(Health::Suspect, interval) > interval / 2));
+        }
     }
 
     #[test]

@@ -55,10 +55,16 @@ impl SlowStart {
         for replicas in self.registry.services() {
             for replica in replicas.list() {
                 let since = known.remove(&replica.incarnation());
-                if replica.state() == State::Ready && replica.spec().weight > 0 {
+                // A probe that failed by chance sends nobody back to the bottom.
+                let is_up = match replica.state() {
+                    State::Ready => true,
+                    State::Suspect => since.is_some(),
+                    _ => false,
+                };
+                if is_up && replica.spec().weight > 0 {
                     self.ready.insert(replica.incarnation(), since.unwrap_or(now));
                 }
-                if since.is_none() || replica.state() != State::Ready {
+                if since.is_none() || !is_up {
                     replica.set_ramp(BOTTOM);
                 }
             }

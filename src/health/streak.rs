@@ -12,14 +12,17 @@ pub(super) struct Streak {
 impl Streak {
     /// Counts one probe more and gives the health of a replica that had `health` before it.
     ///
-    /// The very first pass is always enough, and a replica that never passed stays unknown.
+    /// The very first pass is always enough, and a replica that never passed stays unknown. The first failure of a
+    /// healthy one makes it suspect, which the next pass ends.
     pub(super) fn count(&mut self, passed: bool, health: Health, spec: &ProbeSpec) -> Health {
         self.length = if self.passed == passed { self.length.saturating_add(1) } else { 1 };
         self.passed = passed;
         match health {
             Health::Unknown if passed => Health::Healthy,
             Health::Unhealthy if passed && self.length >= spec.healthy_threshold => Health::Healthy,
-            Health::Healthy if !passed && self.length >= spec.unhealthy_threshold => Health::Unhealthy,
+            Health::Healthy | Health::Suspect if passed => Health::Healthy,
+            Health::Healthy | Health::Suspect if self.length >= spec.unhealthy_threshold => Health::Unhealthy,
+            Health::Healthy => Health::Suspect,
             unchanged => unchanged,
         }
     }
@@ -27,7 +30,7 @@ impl Streak {
 
 #[cfg(test)]
 mod tests {
-    use Health::{Healthy, Unhealthy, Unknown};
+    use Health::{Healthy, Suspect, Unhealthy, Unknown};
 
     use super::*;
 
@@ -47,9 +50,9 @@ mod tests {
         let table = [
             (Unknown, 5, 5, "+", vec![Healthy]),
             (Unknown, 2, 2, "---+", vec![Unknown, Unknown, Unknown, Healthy]),
-            (Healthy, 2, 3, "---", vec![Healthy, Healthy, Unhealthy]),
-            (Healthy, 2, 3, "--+--+", vec![Healthy; 6]),
-            (Healthy, 2, 3, "--+---", vec![Healthy, Healthy, Healthy, Healthy, Healthy, Unhealthy]),
+            (Healthy, 2, 3, "---", vec![Suspect, Suspect, Unhealthy]),
+            (Healthy, 2, 3, "--+--+", [[Suspect, Suspect, Healthy]; 2].concat()),
+            (Healthy, 2, 3, "--+---", vec![Suspect, Suspect, Healthy, Suspect, Suspect, Unhealthy]),
             (Unhealthy, 2, 3, "++", vec![Unhealthy, Healthy]),
             (
                 Unhealthy,

@@ -216,3 +216,25 @@ async fn who_watches_the_registry_hears_that_a_replica_became_ready() {
         timeout(Duration::from_secs(5), news.changed()).await.expect("in time").unwrap();
     }
 }
+
+#[tokio::test]
+async fn one_probe_that_fails_makes_a_suspect_and_one_that_passes_ends_that() {
+    let mut room = Room::open();
+    let code = Arc::new(AtomicUsize::new(200));
+    let (addr, _) = replica(&code).await;
+    let probe = ProbeSpec {
+        path: Some("/".to_owned()),
+        interval: Duration::from_millis(20),
+        unhealthy_threshold: u32::MAX,
+        ..ProbeSpec::default()
+    };
+    room.sees(&ReplicaSpec { addr, probe, ..spec("gateway", 1) }, Lifecycle::Running);
+    room.becomes(State::Ready).await;
+    let news = room.registry.watch();
+    code.store(500, Ordering::SeqCst);
+    room.becomes(State::Suspect).await;
+    assert!(!room.replica().is_pickable() && room.replica().is_pickable_in_panic());
+    assert!(news.has_changed().unwrap(), "its requests have to hear of it");
+    code.store(200, Ordering::SeqCst);
+    room.becomes(State::Ready).await;
+}

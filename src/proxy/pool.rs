@@ -68,7 +68,7 @@ struct Shelf {
 pub(super) enum Fate {
     /// They go on.
     Fine,
-    /// It is paused, ejected, or said to be unhealthy: it may never answer.
+    /// It is paused, ejected, or its probes or its HEALTHCHECK fail: it may never answer.
     Doubtful,
     /// It has drained for as long as it may.
     Cut,
@@ -81,7 +81,7 @@ impl Fate {
     pub(super) fn news(self) -> &'static str {
         match self {
             Self::Fine => "the replica is fine",
-            Self::Doubtful => "the replica was paused, ejected or declared unhealthy",
+            Self::Doubtful => "the replica was paused or ejected, or a probe of it failed",
             Self::Cut => "the replica has drained for too long",
             Self::Gone => "the replica is gone",
         }
@@ -227,7 +227,7 @@ fn outlook(replica: &Replica) -> Fate {
     match replica.undrained_state() {
         State::Starting | State::Ready | State::Draining => Fate::Fine,
         State::Ejected if replica.ejected_by().is_some_and(Fault::is_status) => Fate::Fine,
-        State::Unhealthy | State::Paused | State::Ejected => Fate::Doubtful,
+        State::Suspect | State::Unhealthy | State::Paused | State::Ejected => Fate::Doubtful,
     }
 }
 

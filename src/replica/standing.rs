@@ -36,6 +36,7 @@ impl Replica {
         let health = match standing & HEALTH_MASK {
             x if x == Health::Unknown as u8 => Health::Unknown,
             x if x == Health::Healthy as u8 => Health::Healthy,
+            x if x == Health::Suspect as u8 => Health::Suspect,
             _ => Health::Unhealthy,
         };
         (health, standing >> HEALTH_BITS)
@@ -137,7 +138,7 @@ mod tests {
     use crate::registry::fixtures::spec;
     use crate::replica::{ReplicaSpec, State};
 
-    const HEALTHS: [Health; 3] = [Health::Unknown, Health::Healthy, Health::Unhealthy];
+    const HEALTHS: [Health; 4] = [Health::Unknown, Health::Healthy, Health::Suspect, Health::Unhealthy];
 
     #[test]
     fn health_and_ejection_leave_each_other_alone() {
@@ -165,7 +166,7 @@ mod tests {
             for health in HEALTHS {
                 replica.set_lifecycle(lifecycle);
                 replica.set_health(health);
-                let is_ejected = (lifecycle, health) == (Running, Health::Healthy);
+                let is_ejected = lifecycle == Running && matches!(health, Health::Healthy | Health::Suspect);
                 assert_eq!(replica.state() == State::Ejected, is_ejected, "{lifecycle:?} {health}");
                 assert!(!replica.is_pickable());
             }

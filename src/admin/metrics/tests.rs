@@ -173,10 +173,10 @@ fn services_show_every_state_and_the_default_one_never_goes_away() {
         };
         State::ALL.map(count)
     };
-    assert_eq!(counts(&fixture, "gateway"), [1.0, 1.0, 0.0, 1.0, 0.0, 1.0].map(Some));
-    assert_eq!(counts(&fixture, "web"), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0].map(Some));
-    assert_eq!(counts(&Fixture::empty(), "gateway"), [Some(0.0); 6]);
-    assert_eq!(counts(&Fixture::empty(), "web"), [None; 6]);
+    assert_eq!(counts(&fixture, "gateway"), [1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0].map(Some));
+    assert_eq!(counts(&fixture, "web"), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].map(Some));
+    assert_eq!(counts(&Fixture::empty(), "gateway"), [Some(0.0); 7]);
+    assert_eq!(counts(&Fixture::empty(), "web"), [None; 7]);
 }
 
 #[test]
