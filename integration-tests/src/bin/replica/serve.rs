@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::options::{Options, TermMode};
 use crate::routes::App;
+use crate::work::WorkLog;
 
 /// Serves until SIGTERM has had its say.
 pub(crate) async fn run(options: Options) -> io::Result<()> {
@@ -31,7 +32,8 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
     println!("{hostname} listens on {}", listener.local_addr()?);
     let ready_at = Instant::now() + options.ready_delay;
-    let app = Arc::new(App { hostname, ready_at, tunnels: TaskTracker::new(), options });
+    let work_log = WorkLog::open(options.work_log.as_deref(), &hostname)?;
+    let app = Arc::new(App { hostname, ready_at, work_log, tunnels: TaskTracker::new(), options });
     serve(listener, app, stop).await;
     Ok(())
 }
@@ -124,7 +126,8 @@ mod tests {
     async fn replica() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let options = Options::from_env().unwrap();
         let ready_at = Instant::now();
-        let app = Arc::new(App { options, hostname: "here".into(), ready_at, tunnels: TaskTracker::new() });
+        let work_log = WorkLog::open(None, "here").unwrap();
+        let app = Arc::new(App { options, hostname: "here".into(), ready_at, work_log, tunnels: TaskTracker::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -142,6 +145,8 @@ mod tests {
             ("/stream?chunks=2&ms=1", 200, "chunk 0\nchunk 1\n"),
             ("/echo", 200, ""),
             ("/upgrade", 426, "send an Upgrade header\n"),
+            ("/work", 400, "which id?\n"),
+            ("/work?id=1-2", 400, "1-2 in the query, None in the header\n"),
             ("/nowhere", 404, "no such path\n"),
         ] {
             let answer = get(&format!("http://{addr}{path}")).await.unwrap();
