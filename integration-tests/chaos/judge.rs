@@ -15,6 +15,8 @@ pub(crate) const USUAL_MS: u64 = 5;
 const SLACK: u64 = 100_000;
 /// An answer that took longer shows that the fault is not over.
 const DISTURBED: u64 = 200_000;
+/// The connections of the clients: so many requests can be on their way to a replica when it is struck.
+const UNBEGUN: usize = 16;
 /// Shares are those of the last moments, in microseconds.
 const LAST: u64 = 1_500_000;
 /// How far the largest and the smallest share may be apart, of their mean.
@@ -66,6 +68,8 @@ pub(crate) struct Outcome {
     pub(crate) failures: BTreeMap<String, usize>,
     /// The ids of excused POSTs.
     pub(crate) lost: Vec<u64>,
+    /// Those of them that no replica has begun.
+    pub(crate) unbegun: usize,
     pub(crate) notes: Vec<String>,
     /// What of the promise was not kept.
     pub(crate) complaints: Vec<String>,
@@ -124,6 +128,7 @@ impl Seen<'_> {
             vitals: [self.before, self.after],
             failures,
             lost: excused.iter().map(|record| record.number).collect(),
+            unbegun: excused.iter().filter(|record| self.witness.starts(record.number).is_empty()).count(),
             notes: self.story.notes.clone(),
             complaints: Vec::new(),
         };
@@ -142,6 +147,9 @@ impl Seen<'_> {
             !unexcused.is_empty(),
             format!("{} failed that must not:\n    {}", unexcused.len(), told.join("\n    ")),
         );
+        let struck = self.story.struck.len() * UNBEGUN;
+        let unbegun = if self.fault.promise().excuse == Excuse::OnStruck { outcome.unbegun } else { 0 };
+        complain(unbegun > struck, format!("{unbegun} failed that no replica has begun, not {struck}"));
         let bound = match worst {
             Worst::Millis(millis) => millis as f64,
             Worst::Fault => (outcome.fault_ms + 1_000) as f64,
@@ -191,8 +199,10 @@ impl Seen<'_> {
         }
     }
 
-    /// Whether a request was on a replica when it was struck: begun there and not ended well before; or, if it was
-    /// not even begun there, the system says that it was sent there.
+    /// Whether a request was on a replica when it was struck: begun there and not ended well before.
+    ///
+    /// One that no replica has begun may have been sent there, too: its bytes die with the socket that they wait in. No
+    /// log can show it, so that they are counted, and bounded by how many can be under way.
     fn was_on(&self, record: &Record, struck: &Struck) -> bool {
         let overlaps = record.start <= struck.until.saturating_add(SLACK) && record.end + SLACK >= struck.from;
         let starts = self.witness.starts(record.number);
@@ -200,7 +210,7 @@ impl Seen<'_> {
             let open = start.end.is_none_or(|end| end + SLACK >= struck.from);
             self.witness.replica(start) == struck.replica && open
         });
-        overlaps && (there || (starts.is_empty() && record.served_by == struck.name))
+        overlaps && (there || (starts.is_empty() && matches!(record.status, 0 | 502)))
     }
 
     fn tell(&self, record: &Record) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use integration_tests::Result;
 
 use super::containers::first;
@@ -39,11 +39,11 @@ pub(super) async fn storm(site: &mut Site, story: &mut Story) -> Result<()> {
     let containers = try_join_all(specs.iter().map(|spec| site.run.start(spec))).await?;
     let before = site.running.metric("evenkeel_discovery_events_total").await.unwrap_or_default();
     let began = Instant::now();
-    let turns = try_join_all((0..).zip(&containers).map(|(index, container)| {
+    let turns = join_all((0..).zip(&containers).map(|(index, container)| {
         let actions = if index < 2 { ["kill?signal=KILL", "start"] } else { ["pause", "unpause"] };
         turn(container, actions, began + STORM)
     }))
-    .await?;
+    .await;
     let seconds = began.elapsed().as_secs_f64();
     let after = site.running.metric("evenkeel_discovery_events_total").await.unwrap_or_default();
     for container in &containers {
@@ -60,14 +60,14 @@ pub(super) async fn storm(site: &mut Site, story: &mut Story) -> Result<()> {
     Ok(())
 }
 
-/// Does one thing and then the other until the time is over; how many it did.
-async fn turn(container: &Container, actions: [&str; 2], until: Instant) -> Result<u64> {
+/// Does one thing and then the other until the time is over; how many it did. At this pace the engine refuses some: it
+/// says that a container is paused which it has just unpaused.
+async fn turn(container: &Container, actions: [&str; 2], until: Instant) -> u64 {
     let mut done = 0;
     while Instant::now() < until {
         for action in actions {
-            container.act(action).await?;
-            done += 1;
+            done += u64::from(container.act(action).await.is_ok());
         }
     }
-    Ok(done)
+    done
 }
