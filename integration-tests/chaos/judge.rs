@@ -236,7 +236,9 @@ impl Seen<'_> {
         let mut shares: BTreeMap<_, _> = self.now.iter().map(|replica| (replica.clone(), 0)).collect();
         let end = self.records.iter().map(|record| record.end).max().unwrap_or_default();
         for record in self.records.iter().filter(|record| record.start + LAST > end && !record.is_failed()) {
-            *shares.entry(record.replica.clone()).or_default() += 1;
+            if let Some(share) = shares.get_mut(&record.replica) {
+                *share += 1;
+            }
         }
         shares
     }
@@ -252,3 +254,6 @@ fn spread(shares: &BTreeMap<String, usize>) -> f64 {
     let mean = shares.values().sum::<usize>() as f64 / shares.len() as f64;
     if mean == 0.0 { 0.0 } else { (most - least) as f64 / mean }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,15 @@ impl Site {
     /// Stops so many at once, those with the highest numbers, and removes them.
     pub(crate) async fn take_away_all(&mut self, count: usize) -> Result<()> {
         self.replicas.sort_by_key(|replica| replica.number);
-        let leaving = self.replicas.split_off(self.replicas.len().saturating_sub(count));
+        let staying = self.replicas.len().saturating_sub(count);
+        let leaving: Vec<_> = self.replicas.iter().skip(staying).map(|replica| replica.id.clone()).collect();
+        self.take_away_some(|replica| leaving.contains(&replica.id)).await
+    }
+
+    /// Stops those at once that are to leave, and removes them.
+    pub(crate) async fn take_away_some(&mut self, is_leaving: impl Fn(&Container) -> bool) -> Result<()> {
+        let (leaving, staying): (Vec<_>, Vec<_>) = self.replicas.drain(..).partition(is_leaving);
+        self.replicas = staying;
         try_join_all(leaving.iter().map(async |replica| {
             replica.act(&format!("stop?t={GRACE}")).await?;
             replica.remove().await

@@ -121,3 +121,28 @@ pub(super) async fn slow(site: &mut Site, story: &mut Story) -> Result<()> {
     story.note(format!("{stayed} of 100 slow clients stayed to the end"));
     Ok(())
 }
+
+/// Fifty clients of a service whose only replica never answers them.
+pub(super) async fn neighbour(site: &mut Site, story: &mut Story) -> Result<()> {
+    let addr = addr(site)?;
+    let mut spec = site.replica("other", 1, &[]);
+    spec.labels.push(("evenkeel.enable", "true".to_owned()));
+    let other = site.run.start(&spec).await?;
+    other.until_ready().await?;
+    hold(2_500).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..50 {
+        clients.spawn(async move {
+            let Ok(mut client) = Client::connect(addr).await else { return false };
+            let asked = client.request("GET", "/hang", &[("Host", "other")], b"");
+            // It waits in vain, which is what it is to do.
+            timeout(LONG, asked).await.is_err()
+        });
+    }
+    let mut waited = 0;
+    while let Some(client) = clients.join_next().await {
+        waited += usize::from(client?);
+    }
+    story.note(format!("{waited} of 50 clients waited for the other service to the end"));
+    other.remove().await
+}

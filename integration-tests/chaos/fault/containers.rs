@@ -95,6 +95,39 @@ pub(super) async fn all_down(site: &mut Site) -> Result<()> {
     Ok(())
 }
 
+pub(super) async fn rename(site: &mut Site) -> Result<()> {
+    let replica = first(site)?;
+    let name = format!("{}-{}", site.run.name, replica.name);
+    for name in [format!("{name}-renamed"), name] {
+        replica.act(&format!("rename?name={name}")).await?;
+        hold(1_500).await;
+    }
+    Ok(())
+}
+
+pub(super) async fn slow_start(site: &mut Site) -> Result<()> {
+    let slow = site.add(&["READY_DELAY_MS=3000"]).await?;
+    hold(PROOF).await;
+    site.take_away(&slow).await
+}
+
+/// Of all replicas; a connection that a request finds idle may be about to be closed.
+pub(super) async fn keep_alive(site: &mut Site, story: &mut Story) -> Result<()> {
+    let before = site.replicas.clone();
+    for _ in &before {
+        let replica = site.add(&["KEEP_ALIVE_MS=10"]).await?;
+        story.strike(&replica);
+    }
+    for replica in &before {
+        site.take_away(replica).await?;
+    }
+    hold(4_000).await;
+    site.add_all(before.len()).await?;
+    site.take_away_some(|replica| story.struck.iter().any(|struck| struck.replica == replica.hostname())).await?;
+    story.struck();
+    Ok(())
+}
+
 /// The replica's own `/work` goes on as before: only what it says of itself flaps.
 pub(super) async fn flap(site: &mut Site) -> Result<()> {
     let flapping = site.add(&["READY_FLAP_MS=1500"]).await?;

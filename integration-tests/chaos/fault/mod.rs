@@ -46,14 +46,22 @@ pub(crate) enum Fault {
     Drop,
     /// All packets to a replica are answered with a reset
     Reset,
+    /// One packet in ten to and from a replica is lost
+    Loss,
     /// Docker's socket is away for four seconds
     DockerAway,
     /// Docker's socket carries nothing for six seconds, and a replica is stopped meanwhile
     DockerSilent,
     /// Other containers start, stop, pause and unpause as fast as the engine can
     Storm,
+    /// A container is renamed, twice
+    Rename,
+    /// A new replica answers 503 for three seconds before it is ready
+    SlowStart,
     /// A replica says in turn that it is ready and that it is not
     Flap,
+    /// Replicas close connections that were idle for ten milliseconds, without a word
+    KeepAlive,
     /// All replicas are stopped, and started again after two seconds
     AllDown,
     /// A replica dies and a container of another service gets its address
@@ -64,6 +72,8 @@ pub(crate) enum Fault {
     Aborts,
     /// A hundred clients that send a byte at a time or read nothing
     SlowClients,
+    /// Clients of another service, all of whose replicas hang
+    Neighbour,
     /// Scale, restarts and rolls without a pause until all requests are sent: `--requests`
     Churn,
 }
@@ -115,7 +125,7 @@ impl Fault {
     /// Whether it can be done to a system: some have no use for Docker's socket, some no process.
     pub(crate) fn concerns(self, system: System) -> bool {
         match self {
-            Self::DockerAway | Self::DockerSilent | Self::Storm => system == System::Evenkeel,
+            Self::DockerAway | Self::DockerSilent | Self::Storm | Self::Neighbour => system == System::Evenkeel,
             Self::Descriptors | Self::Aborts | Self::SlowClients => system != System::DockerDns,
             _ => true,
         }
@@ -149,9 +159,17 @@ impl Fault {
             Self::Recreate => promise(Excuse::Nothing, Worst::Fault, None),
             Self::Disconnect | Self::IpReuse | Self::Reset => promise(Excuse::OnStruck, quick, None),
             Self::Hang | Self::Drop => promise(Excuse::OnStruck, probed, None),
-            Self::TermSlow | Self::DockerAway | Self::Storm | Self::Flap | Self::Aborts | Self::SlowClients => {
-                promise(Excuse::Nothing, quick, None)
-            }
+            Self::TermSlow
+            | Self::Rename
+            | Self::SlowStart
+            | Self::Neighbour
+            | Self::DockerAway
+            | Self::Storm
+            | Self::Flap
+            | Self::Aborts
+            | Self::SlowClients => promise(Excuse::Nothing, quick, None),
+            Self::KeepAlive => promise(Excuse::OnStruck, quick, None),
+            Self::Loss => promise(Excuse::Nothing, Worst::Fault, None),
             Self::DockerSilent => promise(Excuse::OnStruck, probed, None),
             Self::AllDown => promise(Excuse::Outage, Worst::Fault, None),
             Self::Descriptors => promise(Excuse::Nothing, Worst::Fault, None),
@@ -176,16 +194,24 @@ impl Fault {
             Self::Pause => containers::pause(site, story).await,
             Self::AllDown => containers::all_down(site).await,
             Self::Flap => containers::flap(site).await,
+            Self::Rename => containers::rename(site).await,
+            Self::SlowStart => containers::slow_start(site).await,
+            Self::KeepAlive => containers::keep_alive(site, story).await,
             Self::IpReuse => containers::reuse_address(site, story).await,
             Self::Hang => containers::hang(site, story).await,
             Self::Disconnect => network::disconnect(site, story).await,
             Self::Drop => network::filter(site, story, &["-j", "DROP"]).await,
+            Self::Loss => {
+                let tenth = ["-m", "statistic", "--mode", "random", "--probability", "0.1", "-j", "DROP"];
+                network::filter(site, story, &tenth).await
+            }
             Self::Reset => {
                 network::filter(site, story, &["-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"]).await
             }
             Self::DockerAway => docker::away(site).await,
             Self::DockerSilent => docker::silent(site, story).await,
             Self::Storm => docker::storm(site, story).await,
+            Self::Neighbour => clients::neighbour(site, story).await,
             Self::Descriptors => clients::descriptors(site, story).await,
             Self::Aborts => clients::aborts(site, story).await,
             Self::SlowClients => clients::slow(site, story).await,

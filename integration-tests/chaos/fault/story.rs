@@ -18,8 +18,6 @@ pub(crate) struct Story {
 pub(crate) struct Struck {
     /// Its hostname.
     pub(crate) replica: String,
-    /// `gateway-3`
-    pub(crate) name: String,
     pub(crate) from: u64,
     pub(crate) until: u64,
 }
@@ -31,13 +29,12 @@ impl Story {
 
     /// From now on a replica's requests may be lost.
     pub(crate) fn strike(&mut self, replica: &Container) {
-        let (from, until) = (now(), u64::MAX);
-        self.struck.push(Struck { replica: replica.hostname().to_owned(), name: replica.name.clone(), from, until });
+        self.struck.push(Struck { replica: replica.hostname().to_owned(), from: now(), until: u64::MAX });
     }
 
-    /// The strike is over.
+    /// The strikes are over.
     pub(crate) fn struck(&mut self) {
-        if let Some(struck) = self.struck.last_mut() {
+        for struck in self.struck.iter_mut().filter(|struck| struck.until == u64::MAX) {
             struck.until = now();
         }
     }

@@ -22,8 +22,9 @@ replica                    serve HTTP; settings come from the environment:
                              REPLICA_NAME    said in the answer to GET /
                              DELAY_MS        added to every answer                               [0]
                              START_DELAY_MS  listen only after this                              [0]
-                             READY_DELAY_MS  /ready says 503 for this long after listening       [0]
+                             READY_DELAY_MS  /ready and /work say 503 for this long at first     [0]
                              READY_FLAP_MS   /ready says 200 and 503 in turn, for so long each       [0: never]
+                             KEEP_ALIVE_MS   close connections that were idle for this long      [0: never]
                              TERM_MODE       on SIGTERM: graceful, abrupt (exit) or ignore       [graceful]
                              EXIT_DELAY_MS   graceful: go on accepting for this long             [0]
                              DRAIN_MS        graceful: then wait this long for open requests     [9000]

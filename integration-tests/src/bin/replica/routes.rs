@@ -77,6 +77,9 @@ impl App {
         let Some(id) = query.split('&').find_map(|pair| pair.strip_prefix("id=")) else {
             return text(StatusCode::BAD_REQUEST, "which id?\n");
         };
+        if Instant::now() < self.ready_at {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "not yet\n");
+        }
         let took = Duration::from_millis(number(Some(&query), "ms").unwrap_or(5));
         let done = work(&self.work_log, request, id, took).await;
         let mut response = text(done.status, done.text);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
@@ -67,11 +67,16 @@ async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = 
 async fn converse(stream: TcpStream, app: Arc<App>, closing: CancellationToken) {
     // Small answers should not wait for an ACK.
     let _ = stream.set_nodelay(true);
+    let keep_alive = app.options.keep_alive;
     let service = service_fn(move |request| {
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(app.answer(request).await) }
     });
-    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut server = http1::Builder::new();
+    if !keep_alive.is_zero() {
+        server.timer(TokioTimer::new()).header_read_timeout(keep_alive);
+    }
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     // A client that breaks off is its own affair.
     tokio::select! {
         _ = &mut connection => {}
