@@ -125,7 +125,7 @@ fn drive(options: &Options) -> Result<bool> {
         outcome?;
         report.compare();
         report.save(&options.scratch)?;
-        Ok(report.is_kept())
+        Ok(report.is_kept() && (options.minutes.is_none() || report.is_flat()))
     })
 }
 
