@@ -90,7 +90,7 @@ impl Run {
                 "Env": spec.env,
                 "Labels": labels,
                 "User": spec.user,
-                // An exec a second for each replica would be most of what these two cores do.
+                // An exec a second for each replica would be most of what two cores do.
                 "Healthcheck": { "Test": ["NONE"] },
                 "HostConfig": {
                     "Binds": spec.binds,

@@ -77,6 +77,9 @@ struct Options {
     /// How long a client waits for an answer, in seconds
     #[arg(long = "patience", default_value = "10", value_parser = seconds)]
     patience: Duration,
+    /// How long a replica goes on accepting after SIGTERM, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    exit_delay: u64,
     /// A variable for evenkeel, such as EVENKEEL_POLICY=round-robin; repeatable
     #[arg(long)]
     evenkeel_env: Vec<String>,

@@ -32,6 +32,7 @@ pub(crate) struct Site {
     pub(crate) logs: PathBuf,
     pub(crate) scratch: PathBuf,
     replica_image: String,
+    exit_delay: u64,
     /// Every replica of the service since the step began, by hostname.
     pub(crate) known: HashSet<String>,
 }
@@ -66,9 +67,9 @@ impl Site {
             System::Nginx | System::Haproxy | System::Caddy => Some(run.start(&bystander("balancer")).await?),
         };
         let running = Running::start(system, container, &scratch)?;
-        let replica_image = options.replica_image.clone();
+        let (replica_image, exit_delay) = (options.replica_image.clone(), options.exit_delay);
         let (replicas, known) = (Vec::new(), HashSet::new());
-        Ok(Self { run, relay, running, clients, replicas, logs, scratch, replica_image, known })
+        Ok(Self { run, relay, running, clients, replicas, logs, scratch, replica_image, exit_delay, known })
     }
 
     /// The service's next replica, with the lowest number that is free, as Compose does it.
@@ -108,7 +109,7 @@ impl Site {
     /// A replica of any service; what answers to another name than `gateway` must never get a request of ours.
     pub(crate) fn replica(&self, service: &str, number: u32, env: &[&str]) -> Spec {
         let mut env: Vec<_> = env.iter().map(|variable| (*variable).to_owned()).collect();
-        env.push(format!("WORK_LOG={LOGS}"));
+        env.extend([format!("WORK_LOG={LOGS}"), format!("EXIT_DELAY_MS={}", self.exit_delay)]);
         Spec {
             image: self.replica_image.clone(),
             service: service.to_owned(),
