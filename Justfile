@@ -68,6 +68,11 @@ judges what="" path="":
     {{ if path == "" { "cargo build --locked --release --bin evenkeel" } else { "" } }}
     cargo run --locked -p integration-tests --bin judges -- {{ what }} {{ if path == "" { "" } else { "--evenkeel " + path } }}
 
+# Faults on this machine's Docker engine, under load; `just chaos --only kill,pause`, `--system nginx,haproxy`, `--minutes 60`
+chaos *options: image
+    integration-tests/bench/setup haproxy nginx caddy iptables
+    cargo run --locked --release -p integration-tests --bin chaos -- {{ options }}
+
 # Look for inputs that break what holds of heads, chunks and exchanges; `just fuzz exchange 600`, or all for a minute each
 fuzz target="request_head response_head chunked exchange" seconds="60":
     integration-tests/fuzz/run {{ seconds }} {{ target }}

@@ -10,6 +10,7 @@ mod options;
 mod routes;
 mod serve;
 mod socket_proxy;
+mod work;
 
 use std::process::ExitCode;
 
@@ -21,15 +22,19 @@ replica                    serve HTTP; settings come from the environment:
                              REPLICA_NAME    said in the answer to GET /
                              DELAY_MS        added to every answer                               [0]
                              START_DELAY_MS  listen only after this                              [0]
-                             READY_DELAY_MS  /ready says 503 for this long after listening       [0]
+                             READY_DELAY_MS  /ready and /work say 503 for this long at first     [0]
+                             READY_FLAP_MS   /ready says 200 and 503 in turn, for so long each       [0: never]
+                             KEEP_ALIVE_MS   close connections that were idle for this long      [0: never]
                              TERM_MODE       on SIGTERM: graceful, abrupt (exit) or ignore       [graceful]
                              EXIT_DELAY_MS   graceful: go on accepting for this long             [0]
                              DRAIN_MS        graceful: then wait this long for open requests     [9000]
+                             WORK_LOG        directory for a file with the start and end of /work    [none]
 replica healthcheck        exit 0 if the replica on PORT is ready
 replica get URL...         GET each http:// URL, print the answers, exit 0 if all are 2xx
 replica socket-proxy --listen ADDR --socket PATH
                            let through only the read-only Docker endpoints that evenkeel needs
 routes: / /ready /slow?ms=5 /status/503 /stream?chunks=10&ms=100 /echo /headers /upgrade /hang
+        /work?id=ID&ms=5 with the same id in X-Id
 ";
 
 #[tokio::main(flavor = "current_thread")]

@@ -77,9 +77,12 @@ pub(crate) struct Options {
     pub(crate) delay: Duration,
     pub(crate) start_delay: Duration,
     pub(crate) ready_delay: Duration,
+    pub(crate) ready_flap: Duration,
+    pub(crate) keep_alive: Duration,
     pub(crate) exit_delay: Duration,
     pub(crate) drain: Duration,
     pub(crate) term_mode: TermMode,
+    pub(crate) work_log: Option<PathBuf>,
 }
 
 impl Options {
@@ -96,9 +99,12 @@ impl Options {
             delay: millis("DELAY_MS", 0)?,
             start_delay: millis("START_DELAY_MS", 0)?,
             ready_delay: millis("READY_DELAY_MS", 0)?,
+            ready_flap: millis("READY_FLAP_MS", 0)?,
+            keep_alive: millis("KEEP_ALIVE_MS", 0)?,
             exit_delay: millis("EXIT_DELAY_MS", 0)?,
             drain: millis("DRAIN_MS", 9_000)?,
             term_mode: parse(&var, "TERM_MODE", TermMode::Graceful)?,
+            work_log: var("WORK_LOG").filter(|path| !path.is_empty()).map(PathBuf::from),
         })
     }
 }

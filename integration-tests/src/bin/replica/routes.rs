@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::options::Options;
+use crate::work::{WorkLog, work};
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) options: Options,
     pub(crate) hostname: String,
     pub(crate) ready_at: Instant,
+    pub(crate) work_log: WorkLog,
     /// Tunnels outlive the connection future that opened them, and must still be waited for.
     pub(crate) tunnels: TaskTracker,
 }
@@ -33,8 +35,7 @@ impl App {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         if path == "/ready" {
-            let ready = Instant::now() >= self.ready_at;
-            return if ready {
+            return if self.is_ready() {
                 text(StatusCode::OK, "ready\n")
             } else {
                 text(StatusCode::SERVICE_UNAVAILABLE, "not yet\n")
@@ -55,12 +56,39 @@ impl App {
             "/echo" => echo(request),
             "/headers" => text(StatusCode::OK, listed(&request)),
             "/upgrade" => self.upgrade(request),
+            "/work" => self.work(request).await,
             "/hang" => std::future::pending().await,
             _ => match path.strip_prefix("/status/").and_then(|code| code.parse::<StatusCode>().ok()) {
                 Some(code) => text(code, format!("{code}\n")),
                 None => text(StatusCode::NOT_FOUND, "no such path\n"),
             },
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        let up = Instant::now().checked_duration_since(self.ready_at);
+        let flap = self.options.ready_flap.as_millis();
+        up.is_some_and(|up| flap == 0 || (up.as_millis() / flap).is_multiple_of(2))
+    }
+
+    /// One request with an id, and who answered it.
+    async fn work(&self, request: Request<Incoming>) -> Response<Body> {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let Some(id) = query.split('&').find_map(|pair| pair.strip_prefix("id=")) else {
+            return text(StatusCode::BAD_REQUEST, "which id?\n");
+        };
+        if Instant::now() < self.ready_at {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "not yet\n");
+        }
+        let took = Duration::from_millis(number(Some(&query), "ms").unwrap_or(5));
+        let done = work(&self.work_log, request, id, took).await;
+        let mut response = text(done.status, done.text);
+        for (name, value) in [("x-id", done.id.as_str()), ("x-replica", self.hostname.as_str())] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
     }
 
     fn whoami(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::options::{Options, TermMode};
 use crate::routes::App;
+use crate::work::WorkLog;
 
 /// Serves until SIGTERM has had its say.
 pub(crate) async fn run(options: Options) -> io::Result<()> {
@@ -31,7 +32,8 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
     println!("{hostname} listens on {}", listener.local_addr()?);
     let ready_at = Instant::now() + options.ready_delay;
-    let app = Arc::new(App { hostname, ready_at, tunnels: TaskTracker::new(), options });
+    let work_log = WorkLog::open(options.work_log.as_deref(), &hostname)?;
+    let app = Arc::new(App { hostname, ready_at, work_log, tunnels: TaskTracker::new(), options });
     serve(listener, app, stop).await;
     Ok(())
 }
@@ -65,11 +67,16 @@ async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = 
 async fn converse(stream: TcpStream, app: Arc<App>, closing: CancellationToken) {
     // Small answers should not wait for an ACK.
     let _ = stream.set_nodelay(true);
+    let keep_alive = app.options.keep_alive;
     let service = service_fn(move |request| {
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(app.answer(request).await) }
     });
-    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut server = http1::Builder::new();
+    if !keep_alive.is_zero() {
+        server.timer(TokioTimer::new()).header_read_timeout(keep_alive);
+    }
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     // A client that breaks off is its own affair.
     tokio::select! {
         _ = &mut connection => {}
@@ -124,7 +131,8 @@ mod tests {
     async fn replica() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let options = Options::from_env().unwrap();
         let ready_at = Instant::now();
-        let app = Arc::new(App { options, hostname: "here".into(), ready_at, tunnels: TaskTracker::new() });
+        let work_log = WorkLog::open(None, "here").unwrap();
+        let app = Arc::new(App { options, hostname: "here".into(), ready_at, work_log, tunnels: TaskTracker::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -142,6 +150,8 @@ mod tests {
             ("/stream?chunks=2&ms=1", 200, "chunk 0\nchunk 1\n"),
             ("/echo", 200, ""),
             ("/upgrade", 426, "send an Upgrade header\n"),
+            ("/work", 400, "which id?\n"),
+            ("/work?id=1-2", 400, "1-2 in the query, None in the header\n"),
             ("/nowhere", 404, "no such path\n"),
         ] {
             let answer = get(&format!("http://{addr}{path}")).await.unwrap();
