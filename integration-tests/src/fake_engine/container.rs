@@ -231,8 +231,11 @@ impl Container {
         }
     }
 
-    fn network_mode(&self) -> &str {
-        self.spec.networks.keys().next().map_or("default", String::as_str)
+    fn network_mode(&self) -> String {
+        match &self.spec.placed_in {
+            Some(other) => format!("container:{}", other.0),
+            None => self.spec.networks.keys().next().map_or("default", String::as_str).to_owned(),
+        }
     }
 
     fn summary_ports(&self) -> Vec<Value> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::container::random_hex;
+use super::container::{ContainerId, random_hex};
 
 /// What a container is created from.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct ContainerSpec {
     pub(super) image: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) networks: BTreeMap<String, Addresses>,
+    /// The container whose network it shares.
+    pub(super) placed_in: Option<ContainerId>,
     pub(super) exposed: Vec<String>,
     pub(super) stop_signal: Option<String>,
     pub(super) has_healthcheck: bool,
@@ -44,6 +46,7 @@ impl ContainerSpec {
             image: "replica:1".to_owned(),
             labels: BTreeMap::new(),
             networks: BTreeMap::new(),
+            placed_in: None,
             exposed: Vec::new(),
             stop_signal: None,
             has_healthcheck: false,
@@ -88,6 +91,12 @@ impl ContainerSpec {
     /// Puts it on a network with this address; a second call adds the address of the other family.
     pub fn network(mut self, name: &str, ip: impl Into<IpAddr>) -> Self {
         self.networks.entry(name.to_owned()).or_default().set(ip.into());
+        self
+    }
+
+    /// Shares the network of another container (`network_mode: service:other`), so that it has none of its own.
+    pub fn placed_in(mut self, other: &ContainerId) -> Self {
+        self.placed_in = Some(other.clone());
         self
     }
 

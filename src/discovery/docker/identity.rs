@@ -11,6 +11,8 @@ use crate::replica::ReplicaId;
 pub(super) struct Identity {
     /// Our own container.
     pub(super) id: Option<ReplicaId>,
+    /// The container whose network we share (`network_mode: service:other`).
+    pub(super) host: Option<ReplicaId>,
     /// Our own Compose project.
     pub(super) project: Option<String>,
     /// The networks we are on. `None` on the host's network, in a container or not: from there the address of any
@@ -22,17 +24,30 @@ impl Identity {
     /// Finds our own container among those of the engine. Not to be in one of them is no error.
     pub(super) async fn find(client: &Client) -> Result<Self, DockerError> {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        for id in candidates(&read("/proc/self/mountinfo"), &read("/proc/sys/kernel/hostname")) {
-            let Some(me) = client.inspect(&id).await? else { continue };
-            let networks = match me.network_mode.strip_prefix("container:") {
-                // `network_mode: service:other`: we are wherever that one is.
-                Some(other) => client.inspect(other).await?.map(|other| (other.is_on_host_network(), other.networks)),
-                None => Some((me.is_on_host_network(), me.networks.clone())),
+        let ids = candidates(&read("/proc/self/mountinfo"), &read("/proc/sys/kernel/hostname"));
+        Self::find_among(client, &ids).await
+    }
+
+    /// The first of these ids that the engine has.
+    async fn find_among(client: &Client, ids: &[String]) -> Result<Self, DockerError> {
+        for id in ids {
+            let Some(me) = client.inspect(id).await? else { continue };
+            // `network_mode: service:other`: we are wherever that one is.
+            let host = match me.network_mode.strip_prefix("container:") {
+                Some(other) => client.inspect(other).await?,
+                None => None,
             };
-            let networks = networks.and_then(|(on_host, networks)| (!on_host).then_some(networks));
-            return Ok(Self { project: me.project().map(str::to_owned), id: Some(me.id), networks });
+            let place = host.as_ref().unwrap_or(&me);
+            let networks = (!place.is_on_host_network()).then(|| place.networks.clone());
+            let project = me.project().map(str::to_owned);
+            return Ok(Self { project, host: host.map(|host| host.id), id: Some(me.id), networks });
         }
         Ok(Self::default())
+    }
+
+    /// Whether what happens to this container's networks happens to ours.
+    pub(super) fn is_placed_by(&self, id: &ReplicaId) -> bool {
+        self.host.as_ref().or(self.id.as_ref()) == Some(id)
     }
 }
 
@@ -80,6 +95,7 @@ fn is_hex(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use integration_tests::{ContainerSpec, FakeEngine};
 
     const ID: &str = "8c0ac5818b0333c70075687e4aca87ef5a996e472029d18ce55089dc9ba9e4e0";
 
@@ -133,6 +149,31 @@ mod tests {
         );
         assert_eq!(candidates(&mountinfo, "cafe\n"), [""; 0]);
         assert_eq!(candidates(&mountinfo, "docker-host-01\n"), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn who_shares_the_network_of_another_container_is_where_that_one_is() {
+        let engine = FakeEngine::start();
+        let network = ("shop_gateways", std::net::Ipv4Addr::new(10, 0, 0, 2));
+        let port = engine.run(ContainerSpec::compose("shop", "port", 1).network(network.0, network.1));
+        let me = engine.run(ContainerSpec::compose("shop", "evenkeel", 1).placed_in(&port));
+        let client = Client::connect(&engine.host()).await.unwrap();
+        let find = async |id: &str| Identity::find_among(&client, &["nobody".to_owned(), id.to_owned()]).await.unwrap();
+
+        let found = find(me.as_str()).await;
+        let ids = (found.id.as_ref().map(ReplicaId::as_str), found.host.as_ref().map(ReplicaId::as_str));
+        assert_eq!(ids, (Some(me.as_str()), Some(port.as_str())));
+        assert_eq!(found.project.as_deref(), Some("shop"));
+        assert!(found.networks.unwrap().keys().eq([network.0]));
+
+        // Where nothing tells us apart from that one, as with cgroup v2, we take ourselves for it.
+        let found = find(port.as_str()).await;
+        assert_eq!((found.host, found.project.as_deref()), (None, Some("shop")));
+        assert!(found.networks.unwrap().keys().eq([network.0]));
+
+        engine.remove(&port);
+        let found = find(me.as_str()).await;
+        assert_eq!(found.networks, Some(BTreeMap::new()), "nowhere, which is not everywhere");
     }
 
     #[test]

@@ -137,9 +137,11 @@ impl Tracker {
     /// An event arrived.
     pub(super) fn on_event(&mut self, event: Event, at: Instant) -> Vec<Action> {
         let Event { id, kind } = event;
+        if matches!(kind, EventKind::Connect | EventKind::Disconnect(_)) && self.scope.me.is_placed_by(&id) {
+            return vec![Action::FindOurselves];
+        }
         if self.scope.me.id.as_ref() == Some(&id) {
-            let is_ours = matches!(kind, EventKind::Connect | EventKind::Disconnect(_));
-            return if is_ours { vec![Action::FindOurselves] } else { Vec::new() };
+            return Vec::new();
         }
         match kind {
             EventKind::Kill(signal) => self.on_kill(id, signal, at),

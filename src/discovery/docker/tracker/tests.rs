@@ -339,6 +339,19 @@ fn a_rename_keeps_the_replica() {
 }
 
 #[test]
+fn the_networks_of_the_container_that_we_share_one_with_are_ours() {
+    let mut scope = inside(&["shop_default"]);
+    scope.me.host = Some("port".into());
+    let mut desk = Desk::new();
+    desk.tracker = Tracker::new(scope);
+    desk.event("port", EventKind::Connect);
+    desk.event("me", EventKind::Connect);
+    desk.event("port", EventKind::Disconnect("shop_default".to_owned()));
+    desk.assert(&["Find ourselves", "Find ourselves"], &[]);
+    assert_eq!(desk.asked, []);
+}
+
+#[test]
 fn our_own_networks_are_news_and_the_rest_of_us_is_not() {
     let mut desk = Desk::with(&[]);
     desk.event("me", EventKind::Connect);
