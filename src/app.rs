@@ -5,14 +5,16 @@
 //! worker threads:  listener → pipeline → replica (one runtime each; requests share only the registry)
 //! ```
 
+mod signals;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -21,15 +23,18 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminState, Readiness};
 use crate::change::{Change, Observed, Provider, Sighting};
-use crate::config::settings::{DockerSettings, EjectSettings, Settings, ShutdownSettings};
+use crate::config::settings::{DockerSettings, EjectSettings, ListenFrom, Settings, ShutdownSettings};
+use crate::config::systemd;
 use crate::discovery::docker::Watcher;
 use crate::discovery::status::DiscoveryStatus;
 use crate::drain::Drains;
 use crate::health::{Ejector, Prober, SlowStart};
 use crate::metrics::ProxyMetrics;
+use crate::port::{self, Keeper, PortError};
 use crate::proxy::{Admission, Context, Hold, Listener, ProxyError, Worker, connection_limit};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::Lifecycle;
+use signals::Signals;
 
 /// Changes that may wait for the registry writer. It never waits for anything else, so this is slack for a burst.
 const CHANGES_WAITING: usize = 1024;
@@ -40,6 +45,12 @@ pub enum Error {
     /// The proxy's address could not be bound.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The port could not be kept, or not be had from its keeper.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// systemd did not pass the port.
+    #[error(transparent)]
+    Systemd(#[from] systemd::Error),
     /// The admin address could not be bound.
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
@@ -62,12 +73,25 @@ impl Error {
 /// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once.
 ///
 /// # Errors
-/// When a port cannot be bound or the system refuses a thread.
+/// When a port cannot be bound or had from its keeper, or the system refuses a thread.
 pub fn run(settings: Settings) -> Result<(), Error> {
     let runtime = single_threaded_runtime()?;
     // Handlers first: a signal during start-up must not kill us half-way.
     let mut signals = runtime.block_on(async { Signals::new() })?;
-    let app = App::start(settings)?;
+    let app = match &settings.proxy.listen_from {
+        None => App::start(settings)?,
+        Some(from) => {
+            let kept = runtime.block_on(async {
+                tokio::select! {
+                    kept = take_port(from) => kept.map(Some),
+                    // Nothing has been started that would have to be stopped.
+                    _ = signals.next() => Ok(None),
+                }
+            });
+            let Some(kept) = kept? else { return Ok(()) };
+            App::start_on(settings, &kept)?
+        }
+    };
     runtime.block_on(async {
         let name = signals.next().await;
         info!(cause = name, "Shutdown began");
@@ -82,23 +106,30 @@ pub fn run(settings: Settings) -> Result<(), Error> {
     Ok(())
 }
 
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+async fn take_port(from: &ListenFrom) -> Result<TcpListener, Error> {
+    match from {
+        ListenFrom::Keeper(path) => Ok(port::take(path).await?),
+        ListenFrom::Systemd => Ok(port::check(systemd::take_socket()?, "systemd")?),
+    }
 }
 
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let install = |kind| signal(kind).map_err(Error::system("install a signal handler"));
-        Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
+/// Keeps a port open until SIGTERM or SIGINT, and hands it to every evenkeel that asks at the unix socket.
+///
+/// # Errors
+/// When the port cannot be bound or the unix socket not be made.
+pub fn keep_port(listen: SocketAddr, socket: &Path) -> Result<(), Error> {
+    let runtime = single_threaded_runtime()?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let keeper = Keeper::open(listen, socket)?;
+    let addr = keeper.local_addr().map_err(PortError::from)?;
+    info!(%addr, "Port kept, at {}", socket.display());
+    runtime.block_on(async {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            outcome = keeper.run() => outcome.map_err(PortError::from)?,
+            name = signals.next() => info!(cause = name, "Port given up"),
         }
-    }
+        Ok(())
+    })
 }
 
 fn single_threaded_runtime() -> Result<runtime::Runtime, Error> {
@@ -130,10 +161,22 @@ impl App {
     /// # Errors
     /// When a port cannot be bound or the system refuses a thread; nothing is left running then.
     pub fn start(settings: Settings) -> Result<Self, Error> {
-        let listeners = {
-            let proxy = &settings.proxy;
-            Listener::bind(proxy.listen, proxy.threads.get(), proxy.idle_timeout)?
-        };
+        let proxy = &settings.proxy;
+        let listeners = Listener::bind(proxy.listen, proxy.threads.get(), proxy.idle_timeout)?;
+        Self::start_with(settings, listeners)
+    }
+
+    /// The same with clients from the listening socket that somebody else keeps. What waits in its queue is answered,
+    /// and when we stop, what is left there stays.
+    ///
+    /// # Errors
+    /// When the socket cannot be shared, the admin port cannot be bound or the system refuses a thread.
+    pub fn start_on(settings: Settings, kept: &TcpListener) -> Result<Self, Error> {
+        let listeners = Listener::share(kept, settings.proxy.threads.get())?;
+        Self::start_with(settings, listeners)
+    }
+
+    fn start_with(settings: Settings, listeners: Vec<Listener>) -> Result<Self, Error> {
         let proxy_addr = listeners.first().map_or(settings.proxy.listen, Listener::local_addr);
         let admin_listener = admin::bind(settings.admin_listen)?;
         let admin_addr = admin_listener.local_addr().map_err(Error::system("read the admin port"))?;

@@ -16,7 +16,7 @@
 //! The nouns are [`replica`], [`service`] and [`change`]; the three rooms of the sentence above are [`discovery`],
 //! [`registry`] and [`balancer`]. [`proxy`] moves the requests, [`health`] probes, [`drain`] follows drains to their
 //! end, [`admin`] tells people and does what they ask,
-//! [`config`] reads what was asked for, and [`app`] wires it all.
+//! [`config`] reads what was asked for, [`port`] keeps the port open across restarts, and [`app`] wires it all.
 //!
 //! # Invariants
 //!
@@ -44,6 +44,7 @@ pub mod discovery;
 pub mod drain;
 pub mod health;
 pub mod metrics;
+pub mod port;
 pub mod proxy;
 pub mod registry;
 pub mod replica;

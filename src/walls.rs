@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("drain", &["registry", "change", "replica", "service"]),
     ("proxy", &["balancer", "registry", "change", "metrics", "replica", "service"]),
     ("admin", &["registry", "metrics", "change", "replica", "service", "discovery::status", "discovery::verdict"]),
+    ("port", &["proxy"]),
     ("telemetry", NOUNS),
     ("app", ALL),
     ("cli", ALL),
@@ -41,6 +42,7 @@ const ALL: &[&str] = &[
     "drain",
     "health",
     "metrics",
+    "port",
     "proxy",
     "registry",
     "replica",
@@ -52,6 +54,7 @@ const ALL: &[&str] = &[
 const KEPT_IN: &[(&str, &[&str])] = &[
     ("bollard", &["discovery/docker/client.rs"]),
     ("dashmap", &["registry.rs"]),
+    ("listenfd", &["config/"]),
     ("std::env", &["config/", "cli.rs", "main.rs"]),
 ];
 

@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod balancer_restart;
 mod daemon_away;
 mod drop_in;
 mod hup;

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -113,6 +114,16 @@ impl Client {
     /// Those of the connection.
     pub async fn finish_sending(&mut self) -> io::Result<()> {
         in_time(self.writer.shutdown()).await
+    }
+
+    /// Whether the other side has closed, as far as this one has been told: what a careful client looks at before it
+    /// sends another request.
+    pub fn has_ended(&mut self) -> bool {
+        match self.reader.fill_buf().now_or_never() {
+            Some(Ok(bytes)) => bytes.is_empty(),
+            Some(Err(_)) => true,
+            None => false,
+        }
     }
 
     /// Reads an answer, body and all.

@@ -2,6 +2,7 @@
 //!
 //! - [`fake_engine`]: a Docker engine on a unix socket that can stall, drop, duplicate, reorder and die.
 //! - [`test_replica`]: an HTTP replica on a loopback address of its own.
+//! - [`callers`]: clients that go on calling while something is restarted.
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
 //! - [`process`], [`procfs`], [`sandbox`]: programs from outside, what the kernel says of them, and namespaces of their
 //!   own for them.
@@ -16,6 +17,7 @@
     reason = "test code: a harness that cannot do its work must fail the test that called it"
 )]
 
+pub mod callers;
 pub mod client;
 mod eventually;
 pub mod fake_engine;

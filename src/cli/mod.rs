@@ -3,6 +3,7 @@
 mod admin_client;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use clap_complete::Shell;
 use serde_json::Value;
 
 use crate::app;
-use crate::config::{self, AdminFlags, Errors, Flags, Sources};
+use crate::config::{self, AdminFlags, Errors, Flags, KeeperFlags, Sources};
 use crate::telemetry;
 
 /// Between two looks of `replicas --watch`.
@@ -84,6 +85,14 @@ enum Command {
         #[command(flatten)]
         admin: AdminFlags,
     },
+    /// Keep a port open while evenkeel is restarted, which gets it with --listen-from
+    KeepPort {
+        /// Where evenkeel gets it: a unix socket that is made here, for this user alone
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+        #[command(flatten)]
+        flags: KeeperFlags,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -153,6 +162,11 @@ fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             change(&replica, if force { "drain?force=true" } else { "drain" }, admin, out)
         }
         Command::Undrain { replica, admin } => change(&replica, "undrain", admin, out),
+        Command::KeepPort { socket, flags } => {
+            let (listen, log) = sources(flags.0).keeper()?;
+            telemetry::init(&log)?;
+            Ok(app::keep_port(listen, &socket)?)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "evenkeel", &mut script);

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::key::{Fallback, Key, Kind};
-use super::keys::{ADMIN_LISTEN, CONFIG, KEYS};
+use super::keys::{ADMIN_LISTEN, CONFIG, KEEPER, KEYS};
 use super::{Given, Layer};
 
 /// What was typed, not yet parsed. Its flags come from [`KEYS`] instead of clap's derive, which could drift from it.
@@ -13,6 +13,10 @@ pub struct Flags(pub(super) Layer);
 /// The flags of those commands that only talk to a running evenkeel: `--admin-listen` and `--config`.
 #[derive(Clone, Debug, Default)]
 pub struct AdminFlags(pub Flags);
+
+/// The flags of the command that keeps a port: `--listen`, how to log, and `--config`.
+#[derive(Clone, Debug, Default)]
+pub struct KeeperFlags(pub Flags);
 
 impl Args for Flags {
     fn augment_args(command: Command) -> Command {
@@ -38,7 +42,7 @@ impl FromArgMatches for Flags {
 
 impl Args for AdminFlags {
     fn augment_args(command: Command) -> Command {
-        command.arg(flag(&CONFIG)).args(KEYS.iter().filter(|key| key.name == ADMIN_LISTEN).map(flag))
+        augment(command, &[ADMIN_LISTEN])
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -54,6 +58,31 @@ impl FromArgMatches for AdminFlags {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.0.update_from_arg_matches(matches)
     }
+}
+
+impl Args for KeeperFlags {
+    fn augment_args(command: Command) -> Command {
+        augment(command, KEEPER)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for KeeperFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Flags::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+/// Adds `--config` and the flags of these keys.
+fn augment(command: Command, names: &[&str]) -> Command {
+    command.arg(flag(&CONFIG)).args(KEYS.iter().filter(|key| names.contains(&key.name)).map(flag))
 }
 
 fn flag(key: &'static Key) -> Arg {

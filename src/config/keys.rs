@@ -30,6 +30,9 @@ pub(super) const ADMIN_WRITE: &str = "admin-write";
 pub(super) const ADMIN_TOKEN: &str = "admin-token";
 pub(super) const ADMIN_TOKEN_FILE: &str = "admin-token-file";
 
+/// The keys that keeping a port takes.
+pub(super) const KEEPER: &[&str] = &["listen", "log", "log-format"];
+
 /// Names the file. Not in [`KEYS`]: it has a flag and a variable, but a file cannot name another file.
 pub static CONFIG: Key = Key {
     name: "config",
@@ -49,6 +52,14 @@ pub static KEYS: &[Key] = &[
         fallback: Fallback::Text("0.0.0.0:8080"),
         help: "Where clients come in",
         kind: Kind::Text(|d, t| put(&mut d.proxy.listen, parse::address(t))),
+    },
+    Key {
+        name: "listen-from",
+        group: LISTENERS,
+        value: "PATH|systemd",
+        fallback: Fallback::Unset { means: "it listens itself", example: "/run/evenkeel/port.sock" },
+        help: "Who keeps the port open across restarts, instead of --listen: the socket of `evenkeel keep-port`, or systemd",
+        kind: Kind::Text(|d, t| put(&mut d.proxy.listen_from, parse::listen_from(t).map(Some))),
     },
     Key {
         name: ADMIN_LISTEN,

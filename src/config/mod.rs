@@ -14,6 +14,7 @@ pub mod keys;
 mod parse;
 pub mod resolve;
 pub mod settings;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -21,7 +22,7 @@ mod token;
 use std::collections::BTreeMap;
 
 pub use error::{Error, Errors};
-pub use flags::{AdminFlags, Flags};
+pub use flags::{AdminFlags, Flags, KeeperFlags};
 pub use resolve::{Resolved, Sources};
 
 /// What one source says, by the name of the key.

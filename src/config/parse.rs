@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::error::closest;
-use super::settings::cores;
+use super::settings::{ListenFrom, cores};
 use crate::metrics::{Fault, Faults};
 use crate::service::ServiceName;
 
@@ -40,6 +40,15 @@ pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
         let port = text.trim_start_matches(':').parse().unwrap_or(8080_u16);
         format!("{text:?} is not an IP address with a port, like 0.0.0.0:{port}")
     })
+}
+
+/// The path of a keeper's unix socket, or `systemd`.
+pub(super) fn listen_from(text: &str) -> Parsed<ListenFrom> {
+    match text {
+        "systemd" => Ok(ListenFrom::Systemd),
+        _ if text.contains('/') && !text.contains('\0') => Ok(ListenFrom::Keeper(text.into())),
+        _ => Err(format!("{text:?} is neither the path of a socket, like /run/evenkeel/port.sock, nor \"systemd\"")),
+    }
 }
 
 /// A duration with a unit; zero is fine.

@@ -7,8 +7,8 @@ use super::draft::Draft;
 use super::error::{Error, Errors};
 use super::flags::Flags;
 use super::key::{Fallback, Key, Kind};
-use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, KEYS};
-use super::settings::{Settings, Token};
+use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, KEEPER, KEYS};
+use super::settings::{LogSettings, Settings, Token};
 use super::{Given, Layer, env, file, token};
 
 /// Everything that was typed, by source.
@@ -94,6 +94,14 @@ impl Sources {
         Ok((draft.admin_listen, token))
     }
 
+    /// Parses only what keeping a port takes: its address, and how to log.
+    ///
+    /// # Errors
+    /// What is wrong with those or with a source as such; not what other keys say.
+    pub fn keeper(self) -> Result<(SocketAddr, LogSettings), Errors> {
+        self.only(KEEPER).map(|draft| (draft.proxy.listen, draft.log))
+    }
+
     fn only(&self, names: &[&str]) -> Result<Draft, Errors> {
         let mut errors = self.errors.clone();
         let mut draft = Draft::default();
@@ -123,8 +131,10 @@ impl Sources {
             errors.push(Error::Value { place: place("no-docker"), complaint: complaint.to_owned() });
         }
         let (listen, admin) = (draft.proxy.listen, draft.admin_listen);
+        // A port that somebody else keeps is none that we bind.
+        let is_ours = draft.proxy.listen_from.is_none();
         let overlap = listen.ip() == admin.ip() || listen.ip().is_unspecified() || admin.ip().is_unspecified();
-        if overlap && listen.port() == admin.port() && listen.port() != 0 {
+        if is_ours && overlap && listen.port() == admin.port() && listen.port() != 0 {
             let taken_by = place("listen");
             let complaint = format!("\"{admin}\" is taken by {taken_by}; use another port, like 0.0.0.0:9900");
             errors.push(Error::Value { place: place(ADMIN_LISTEN), complaint });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -39,6 +40,8 @@ pub struct Settings {
 pub struct ProxySettings {
     /// Where clients come in.
     pub listen: SocketAddr,
+    /// Who has the listening socket already; `None`: nobody, it is made here.
+    pub listen_from: Option<ListenFrom>,
     /// Data-plane threads, each with a listener and pools of its own.
     pub threads: NonZeroUsize,
     /// The service that requests go to when their Host names no other.
@@ -71,6 +74,15 @@ pub struct ProxySettings {
     pub hold: HoldSettings,
     /// How much is taken.
     pub limits: LimitSettings,
+}
+
+/// Who keeps the port open while evenkeel is restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenFrom {
+    /// `evenkeel keep-port`, at this unix socket.
+    Keeper(PathBuf),
+    /// systemd, which started us for it.
+    Systemd,
 }
 
 /// How requests wait for a replica, for each service.
@@ -237,6 +249,7 @@ impl Default for ProxySettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            listen_from: None,
             threads: cores(),
             service: ServiceName::from("gateway"),
             policy: Policy::default(),

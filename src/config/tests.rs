@@ -8,7 +8,7 @@ use clap::{Args, Command, FromArgMatches};
 use proptest::prelude::*;
 
 use super::keys::{CONFIG, KEYS};
-use super::settings::{EjectSettings, HoldSettings, LimitSettings, LogFormat, Settings};
+use super::settings::{EjectSettings, HoldSettings, LimitSettings, ListenFrom, LogFormat, Settings};
 use super::{Error, Errors, Flags, Resolved, Sources};
 use crate::metrics::Fault;
 use crate::service::Policy;
@@ -141,11 +141,12 @@ fn every_setting_reaches_its_place() {
         --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 --eject-on 503,connect \
         --eject-failures 24 --eject-rate 25 --eject-time 26s --slow-start 27s \
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --lame-duck 15s --shutdown-timeout 0s --log debug \
-        --admin-write --admin-token sesame-open-wide --log-format json";
+        --admin-write --admin-token sesame-open-wide --log-format json --listen-from /run/port.sock";
     let Settings { proxy, admin_listen, admin_token, docker, statics, shutdown, log } =
         settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
     let seconds = Duration::from_secs;
     assert_eq!((proxy.listen.to_string(), admin_listen.to_string()), ("[::1]:80".into(), "127.0.0.1:0".into()));
+    assert_eq!(proxy.listen_from, Some(ListenFrom::Keeper("/run/port.sock".into())));
     assert_eq!(admin_token, Some("sesame-open-wide".into()));
     assert_eq!((proxy.threads.get(), proxy.policy, proxy.retries), (3, Policy::LeastRequests, 0));
     assert_eq!((proxy.connect_timeout, proxy.response_timeout), (seconds(10), seconds(11)));
@@ -247,6 +248,8 @@ fn values_that_contradict_each_other_are_refused() {
             "--admin-listen: \"127.0.0.1:8080\" is taken by listen; use another port, like 0.0.0.0:9900",
         ]
     );
+    // Nobody binds 8080 here.
+    assert!(resolve(&["--listen-from", "systemd", "--admin-listen", "127.0.0.1:8080"], &[]).is_ok());
     let apart = ["--listen", "127.0.0.2:8080", "--admin-listen", "127.0.0.1:8080"];
     assert!(resolve(&apart, &[]).is_ok());
     assert!(resolve(&["--listen", "0.0.0.0:0", "--admin-listen", "0.0.0.0:0"], &[]).is_ok());
@@ -311,6 +314,16 @@ fn who_changes_something_needs_the_address_and_the_token_alone() {
     assert_eq!((addr.to_string(), token), ("127.0.0.1:7".to_owned(), "sesame-open-wide".into()));
     let error = access(&[], &[]).unwrap_err().to_string();
     assert!(error.contains("\n  admin-token: there is no admin token; give the file that has it"), "{error}");
+}
+
+#[test]
+fn keeping_a_port_takes_its_address_and_how_to_log() {
+    let sources =
+        Sources::read(flags(&["--retries", "x", "--listen", "[::1]:7"]), [("EVENKEEL_LOG".into(), "warn".into())]);
+    let (listen, log) = sources.keeper().unwrap();
+    assert_eq!((listen.to_string(), log.filter), ("[::1]:7".to_owned(), "warn".to_owned()));
+    let errors = Sources::read(flags(&["--listen", "x", "--log-format", "y"]), []).keeper().unwrap_err();
+    assert_eq!(errors.0.len(), 2, "{errors}");
 }
 
 #[test]

@@ -70,16 +70,22 @@ impl Admission {
     /// Lets a connection in if there is room now.
     pub(super) fn try_admit(self: &Arc<Self>, guest: Guest) -> Result<Admitted, Guest> {
         let take = |open| (open < self.limit).then_some(open + 1);
-        if self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
-            return Err(guest);
+        match self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
+            Ok(_) => Ok(self.admitted(guest)),
+            Err(_) => Err(guest),
         }
-        self.metrics.connections_total.fetch_add(1, Ordering::Relaxed);
-        self.metrics.connections_open.fetch_add(1, Ordering::Relaxed);
-        Ok(Admitted { admission: Arc::clone(self), _guest: guest })
     }
 
-    /// Lets a connection in as soon as there is room.
-    pub(super) async fn admit(self: &Arc<Self>, guest: Guest) -> Admitted {
+    /// One that there is a place for already.
+    fn admitted(self: &Arc<Self>, guest: Guest) -> Admitted {
+        self.metrics.connections_total.fetch_add(1, Ordering::Relaxed);
+        self.metrics.connections_open.fetch_add(1, Ordering::Relaxed);
+        Admitted { admission: Arc::clone(self), _guest: guest }
+    }
+
+    /// Lets a connection in as soon as there is room; once `stop` is over also where there is none, since it has been
+    /// accepted and nobody will be after it.
+    pub(super) async fn admit(self: &Arc<Self>, guest: Guest, mut stop: impl Future<Output = ()> + Unpin) -> Admitted {
         let mut guest = match self.try_admit(guest) {
             Ok(admitted) => return admitted,
             Err(guest) => guest,
@@ -97,7 +103,13 @@ impl Admission {
                 Ok(admitted) => return admitted,
                 Err(guest) => guest,
             };
-            has_left.await;
+            tokio::select! {
+                () = has_left => {}
+                () = &mut stop => {
+                    self.open.fetch_add(1, Ordering::SeqCst);
+                    return self.admitted(guest);
+                }
+            }
         }
     }
 
@@ -141,6 +153,7 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::pending;
     use std::net::Ipv4Addr;
     use std::sync::mpsc;
     use std::thread;
@@ -169,7 +182,7 @@ mod tests {
         let admission = admission(2, None);
         let (first, _second) = (enter(&admission).unwrap(), enter(&admission).unwrap());
         assert!(enter(&admission).is_none());
-        let mut third = pin!(admission.admit(admission.greet(CLIENT).unwrap()));
+        let mut third = pin!(admission.admit(admission.greet(CLIENT).unwrap(), pending()));
         assert!(tokio::time::timeout(DEADLINE, &mut third).await.is_err());
         drop(first);
         let _third = tokio::time::timeout(DEADLINE, &mut third).await.unwrap();
@@ -184,20 +197,32 @@ mod tests {
     async fn who_gives_up_waiting_takes_no_place_and_no_call() {
         let admission = admission(1, Some(2));
         let only = enter(&admission).unwrap();
-        let given_up = admission.admit(admission.greet(CLIENT).unwrap());
+        let given_up = admission.admit(admission.greet(CLIENT).unwrap(), pending());
         assert!(tokio::time::timeout(Duration::from_secs(1), given_up).await.is_err());
         assert_eq!(admission.metrics.workers_waiting.load(Ordering::SeqCst), 0);
-        let mut patient = pin!(admission.admit(admission.greet(CLIENT).unwrap()));
+        let mut patient = pin!(admission.admit(admission.greet(CLIENT).unwrap(), pending()));
         assert!(tokio::time::timeout(DEADLINE, &mut patient).await.is_err());
         drop(only);
         tokio::time::timeout(DEADLINE, &mut patient).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_waits_when_all_ends_is_let_in_and_the_limit_stays() {
+        let admission = admission(1, None);
+        let _only = enter(&admission).unwrap();
+        let stop = Box::pin(tokio::time::sleep(Duration::from_secs(1)));
+        let last = admission.admit(admission.greet(CLIENT).unwrap(), stop);
+        let last = tokio::time::timeout(DEADLINE, last).await.unwrap();
+        assert_eq!(admission.open.load(Ordering::SeqCst), 2);
+        drop(last);
+        assert!(enter(&admission).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_end_is_only_told_well_below_the_limit() {
         let admission = admission(20, None);
         let mut inside: Vec<_> = (0..20).map(|_| enter(&admission).unwrap()).collect();
-        let waits = admission.admit(admission.greet(CLIENT).unwrap());
+        let waits = admission.admit(admission.greet(CLIENT).unwrap(), pending());
         assert!(tokio::time::timeout(DEADLINE, waits).await.is_err());
         let is_reached = || admission.is_reached.load(Ordering::SeqCst);
         inside.truncate(19);
@@ -218,7 +243,7 @@ mod tests {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(async {
                     for _ in 0..200 {
-                        let admitted = admission.admit(admission.greet(CLIENT).unwrap()).await;
+                        let admitted = admission.admit(admission.greet(CLIENT).unwrap(), pending()).await;
                         assert_eq!(admission.open.load(Ordering::SeqCst), 1);
                         // Lets the others run into the limit.
                         thread::yield_now();

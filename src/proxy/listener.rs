@@ -1,4 +1,5 @@
-//! Sockets to listen on: one per worker, all on one address, among which the kernel spreads the connections.
+//! Sockets to listen on: one per worker, all on one address, among which the kernel spreads the connections; or one that
+//! another process keeps, shared by all workers.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,6 +17,7 @@ const BACKLOG: i32 = 4096;
 pub struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
+    is_kept: bool,
 }
 
 impl Listener {
@@ -37,6 +39,37 @@ impl Listener {
         std::iter::once(Ok(first)).chain(others).collect()
     }
 
+    /// One listener per thread on the one socket that somebody else keeps, and in whose queue connections may wait
+    /// already. Whichever worker is free takes the next one.
+    ///
+    /// # Errors
+    /// If the socket cannot be duplicated.
+    pub fn share(kept: &TcpListener, threads: usize) -> Result<Vec<Self>, ProxyError> {
+        let share = || {
+            kept.set_nonblocking(true)?;
+            Ok(Self { socket: kept.try_clone()?, addr: kept.local_addr()?, is_kept: true })
+        };
+        (0..threads).map(|_| share().map_err(|source| ProxyError::Share { source })).collect()
+    }
+
+    /// Listens on an address for others to take clients from it, and takes none.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub fn keep(addr: SocketAddr) -> Result<TcpListener, ProxyError> {
+        let bind = || {
+            let socket = open(addr, false)?;
+            socket.listen(BACKLOG)?;
+            Ok(TcpListener::from(socket))
+        };
+        bind().map_err(|source| explain(addr, source))
+    }
+
+    /// Whether its queue outlives us: what waits there is for whoever comes after us.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
     /// The address that it listens on, with the port that it really got.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
@@ -45,6 +78,12 @@ impl Listener {
     pub(super) fn into_std(self) -> TcpListener {
         self.socket
     }
+}
+
+/// Gives a connection what it inherits from a listener of ours: it may have come before we had the listener.
+pub(super) fn adopt(socket: SockRef<'_>, patience: Duration) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    limit_unread(socket, patience)
 }
 
 /// Lets the kernel end a connection whose other side takes nothing for `patience`.
@@ -61,25 +100,32 @@ fn explain(addr: SocketAddr, source: io::Error) -> ProxyError {
     }
 }
 
-fn bind_one(addr: SocketAddr, is_shared: bool, patience: Duration) -> io::Result<Listener> {
+/// A socket that is bound to the address and does not listen yet.
+fn open(addr: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of an earlier process may linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;
-    // The connections that it accepts inherit these.
+    // The connections that it accepts inherit this.
     socket.set_tcp_nodelay(true)?;
-    limit_unread(SockRef::from(&socket), patience)?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+fn bind_one(addr: SocketAddr, is_shared: bool, patience: Duration) -> io::Result<Listener> {
+    let socket = open(addr, is_shared)?;
+    // Inherited, too.
+    limit_unread(SockRef::from(&socket), patience)?;
     if is_shared {
         socket.listen(BACKLOG)?;
     }
-    socket.set_nonblocking(true)?;
     let socket = TcpListener::from(socket);
     let addr = socket.local_addr()?;
-    Ok(Listener { socket, addr })
+    Ok(Listener { socket, addr, is_kept: false })
 }
 
 #[cfg(test)]

@@ -94,6 +94,12 @@ pub enum ProxyError {
         /// What the system said.
         source: io::Error,
     },
+    /// The socket that somebody else keeps could not be shared among the workers.
+    #[error("cannot share the listening socket: {source}")]
+    Share {
+        /// What the system said.
+        source: io::Error,
+    },
     /// A worker's thread or runtime could not be made.
     #[error("cannot start worker {index}: {source}")]
     Spawn {

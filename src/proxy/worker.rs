@@ -1,9 +1,9 @@
 //! A worker: one thread with a runtime, a listener, a balancer and a pool of its own.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, mpsc};
@@ -25,7 +25,7 @@ use super::connection;
 use super::desk::Desk;
 use super::http1::Limits;
 use super::http1::via::Pseudonym;
-use super::listener::Listener;
+use super::listener::{Listener, adopt};
 use super::pool::{Pool, is_out_of_descriptors};
 use super::{Context, ProxyError};
 use crate::balancer::Balancer;
@@ -105,7 +105,6 @@ impl Worker {
 
     fn run(runtime: &LocalRuntime, listener: Listener, context: Arc<Context>) -> io::Result<()> {
         runtime.block_on(async move {
-            let listener = TcpListener::from_std(listener.into_std())?;
             let worker = Rc::new(Self::new(Arc::clone(&context)));
             tokio::task::spawn_local(Rc::clone(&worker.pool).follow(context.registry.clone()));
             let held = Arc::clone(&context);
@@ -164,13 +163,17 @@ impl Worker {
         self.now().saturating_duration_since(self.started).as_secs()
     }
 
-    async fn serve(self: Rc<Self>, listener: TcpListener) -> io::Result<()> {
-        tokio::select! {
-            () = self.context.stop_accepting.cancelled() => {}
-            never = self.accept(&listener) => match never {},
-        }
+    async fn serve(self: Rc<Self>, listener: Listener) -> io::Result<()> {
+        let is_kept = listener.is_kept();
+        let listener = TcpListener::from_std(listener.into_std())?;
+        self.accept(&listener, is_kept).await;
         self.stage.set(Stage::LastCall);
-        self.take_queued(listener.into_std()?)?;
+        if is_kept {
+            // Who waits in the queue is for the next process.
+            drop(listener);
+        } else {
+            self.take_queued(listener.into_std()?)?;
+        }
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => return Ok(()),
@@ -182,15 +185,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes clients for ever. One for whom there is no room waits here, and who comes after it in the kernel's queue.
-    async fn accept(self: &Rc<Self>, listener: &TcpListener) -> Infallible {
+    /// Takes clients until we stop. One for whom there is no room waits here, and who comes after it in the kernel's
+    /// queue.
+    async fn accept(self: &Rc<Self>, listener: &TcpListener, is_kept: bool) {
         let admission = &self.context.admission;
+        let mut stop = pin!(self.context.stop_accepting.cancelled());
         let mut last_failure: Option<Instant> = None;
         loop {
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stop => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
                 Ok((stream, addr)) => match admission.greet(addr.ip()) {
                     Some(guest) => {
-                        let admitted = admission.admit(guest).await;
+                        if is_kept {
+                            // Fails only on a connection that is over, which its task will see.
+                            let _ = adopt(SockRef::from(&stream), self.context.settings.idle_timeout);
+                        }
+                        let admitted = admission.admit(guest, stop.as_mut()).await;
                         self.take(stream, addr, admitted);
                     }
                     None => self.refuse(&stream, addr),

@@ -23,6 +23,8 @@ pub(crate) struct Project {
     name: String,
     tool: Tool,
     files: Vec<PathBuf>,
+    /// The service that publishes evenkeel's ports.
+    front: &'static str,
     env: Vec<(&'static str, String)>,
 }
 
@@ -37,7 +39,16 @@ impl Project {
         let name = format!("evenkeel-{scenario}-{tool:?}-{}", std::process::id()).to_lowercase();
         // Any free port: scenarios must not mind what else runs here.
         let env = ["EVENKEEL_PORT", "EVENKEEL_ADMIN_PORT"].map(|port| (port, "0".to_owned()));
-        Self { name, tool, files, env: env.into() }
+        Self { name, tool, files, front: "evenkeel", env: env.into() }
+    }
+
+    /// A project of one of the examples, whose ports the service `front` publishes. Nothing runs yet.
+    pub(crate) fn of_example(example: &str, front: &'static str, tool: Tool) -> Self {
+        let mut project = Self::new(example, tool);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        project.files = vec![root.join("deploy/examples").join(example).join("compose.yml")];
+        project.front = front;
+        project
     }
 
     /// The same with a variable of the Compose file set.
@@ -53,7 +64,7 @@ impl Project {
     /// Starts evenkeel and so many gateways, and waits until evenkeel has them all.
     pub(crate) async fn up(&self, replicas: usize) -> Admin {
         self.scale(replicas);
-        let admin = Admin::new(self.published("evenkeel", 9900));
+        let admin = Admin::new(self.published(self.front, 9900));
         admin.until_ready(replicas).await;
         eventually(PATIENCE, "evenkeel says it is ready", async || admin.is_ready().await).await;
         admin
@@ -87,7 +98,7 @@ impl Project {
 
     /// Where clients find evenkeel.
     pub(crate) fn proxy(&self) -> SocketAddr {
-        self.published("evenkeel", 3001)
+        self.published(self.front, 3001)
     }
 
     /// Where a port of a service's first container is published on this machine.

@@ -4,6 +4,7 @@ mod answers;
 mod framing;
 mod hold;
 mod interim;
+mod kept;
 mod lifecycle;
 mod limits;
 mod news;

@@ -248,6 +248,7 @@ pub(super) fn refusing() -> (socket2::Socket, SocketAddr) {
 /// Limits that no test reaches unless it changes them.
 pub(in crate::proxy) fn settings() -> ProxySettings {
     ProxySettings {
+        listen_from: None,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         threads: NonZeroUsize::MIN,
         service: "gateway".into(),
@@ -312,12 +313,27 @@ impl Proxy {
     }
 
     pub(super) fn with(replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
+        let bind = |s: &ProxySettings| Listener::bind(s.listen, s.threads.get(), s.idle_timeout).unwrap();
+        Self::listening(bind, replicas, change)
+    }
+
+    /// On a socket that somebody else keeps, and where requests may wait for the replicas.
+    pub(super) fn on(kept: &TcpListener, replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
+        let share = |s: &ProxySettings| Listener::share(kept, s.threads.get()).unwrap();
+        Self::listening(share, replicas, |settings| {
+            settings.hold.time = DEADLINE;
+            change(settings);
+        })
+    }
+
+    fn listening(
+        listen: impl FnOnce(&ProxySettings) -> Vec<Listener>,
+        replicas: &[SocketAddr],
+        change: impl FnOnce(&mut ProxySettings),
+    ) -> Self {
         let (context, writer) = context(change);
         let registry = context.registry.clone();
-        let listeners = {
-            let settings = &context.settings;
-            Listener::bind(settings.listen, settings.threads.get(), settings.idle_timeout).unwrap()
-        };
+        let listeners = listen(&context.settings);
         let addr = listeners[0].local_addr();
         let spawn = |(index, listener)| Worker::spawn(index, listener, Arc::clone(&context)).unwrap();
         let threads = listeners.into_iter().enumerate().map(spawn).collect();

@@ -214,6 +214,7 @@ impl<'a> Run<'a> {
 
 fn settings(listen: SocketAddr) -> ProxySettings {
     ProxySettings {
+        listen_from: None,
         listen,
         threads: NonZeroUsize::MIN,
         service: "gateway".into(),
