@@ -125,7 +125,8 @@ fn thirds(figures: &[usize]) -> Option<(usize, usize)> {
 fn cell(outcome: &Outcome) -> String {
     let failed = outcome.failed_idempotent + outcome.failed_posts;
     let worst = outcome.idempotent.worst.max(outcome.posts.worst);
-    format!("{failed} of {} · {worst:.0} · {:.1}", outcome.requests, outcome.recovered_ms as f64 / 1_000.0)
+    let wrong = if outcome.wrong == 0 { String::new() } else { format!(" and {} wrong", outcome.wrong) };
+    format!("{failed}{wrong} of {} · {worst:.0} · {:.1}", outcome.requests, outcome.recovered_ms as f64 / 1_000.0)
 }
 
 #[cfg(test)]
