@@ -102,9 +102,12 @@ impl Exchange<'_> {
         let mut wait = Wait::default();
         let mut last: Option<Failure> = None;
         loop {
-            // Who waits already goes first; a request that had its turn goes on.
-            let has_line = last.is_none() && worker.context.hold.has_line(&self.service);
-            let picked = (!has_line).then(|| worker.balancer.pick(&self.service, &tried));
+            // Who waits already goes first, and a request that had its turn goes on; but descriptors do not come free at once.
+            let has_to_wait = match &last {
+                None => worker.context.hold.has_line(&self.service),
+                Some(failure) => matches!(failure, Failure::OutOfDescriptors(_)),
+            };
+            let picked = (!has_to_wait).then(|| worker.balancer.pick(&self.service, &tried));
             let lease = match picked {
                 Some(Ok(lease)) => lease,
                 Some(Err(error)) if worker.context.hold.settings().time.is_zero() => {
@@ -130,6 +133,8 @@ impl Exchange<'_> {
             match retries.price(&failure, was_reused, is_replayable) {
                 None => return Err(failure.cause()),
                 Some(Price::Nothing) => {}
+                Some(Price::Wait) if worker.context.hold.settings().time.is_zero() => return Err(failure.cause()),
+                Some(Price::Wait) => {}
                 Some(Price::Attempt) => retries.spend(),
                 Some(Price::Budget) => {
                     let is_affordable = worker.budget.borrow_mut().take(worker.seconds());

@@ -7,6 +7,8 @@ use super::failure::Failure;
 pub(super) enum Price {
     /// Nothing: no time was lost and no replica had work with it.
     Nothing,
+    /// A wait, if requests may wait: until there is a descriptor.
+    Wait,
     /// One of the request's attempts.
     Attempt,
     /// One of the request's attempts, if the worker as a whole can afford it: when many replicas fail at once, each
@@ -46,6 +48,7 @@ impl Retries {
     pub(super) fn price(&self, failure: &Failure, was_reused: bool, is_replayable: bool) -> Option<Price> {
         let price = match failure {
             Failure::Connect(_) | Failure::Unsent => Price::Nothing,
+            Failure::OutOfDescriptors(_) => Price::Wait,
             Failure::ConnectTimeout => Price::Budget,
             // What is declared dead is so once, and has no more requests than it had.
             Failure::Lost { answer_began: false, .. } if is_replayable => Price::Attempt,
@@ -53,7 +56,8 @@ impl Retries {
             Failure::Closed { answer_began: false, .. } if is_replayable => Price::Budget,
             _ => return None,
         };
-        (self.is_allowed && (price == Price::Nothing || self.has_left())).then_some(price)
+        let is_free = matches!(price, Price::Nothing | Price::Wait);
+        (self.is_allowed && (is_free || self.has_left())).then_some(price)
     }
 
     /// Takes one of the request's attempts.
@@ -77,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_not_sent_again_unless_it_may_be_replayed() {
-        use Price::{Attempt, Budget, Nothing};
+        use Price::{Attempt, Budget, Nothing, Wait};
         let lost = |answer_began| Failure::Lost { answer_began, news: "" };
         let retries = Retries::new(1);
         // Not replayable; replayable, on a new connection and on a kept one.
@@ -90,7 +94,7 @@ mod tests {
             (lost(false), [None, Some(Attempt), Some(Attempt)]),
             (lost(true), [None; 3]),
             (Failure::ResponseTimeout, [None; 3]),
-            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), [None; 3]),
+            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), [Some(Wait); 3]),
             (Failure::Protocol("x"), [None; 3]),
             (Failure::ClientBrokeOff, [None; 3]),
             (Failure::ClientStalled, [None; 3]),

@@ -1,11 +1,14 @@
 //! Requests that no replica can take now: they wait for one, in order, for as long as they may.
 
 use std::num::NonZeroU32;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::support::*;
 use crate::config::settings::ProxySettings;
@@ -261,4 +264,21 @@ fn nobody_overtakes_who_waits() {
     let requests = replica.requests.lock().unwrap();
     let targets: Vec<_> = requests.iter().map(|request| request.head.split(' ').nth(1).unwrap()).collect();
     assert_eq!(targets, ["/busy-1", "/patient", "/busy-2"]);
+}
+
+#[test]
+fn a_request_waits_for_a_descriptor() {
+    let replica = FakeReplica::answering(OK);
+    let proxy = Proxy::with(&[replica.addr], holding);
+    let mut client = proxy.connect();
+    eventually("it is let in", || proxy.context.metrics.connections_open.load(Ordering::SeqCst) == 1);
+    // The lowest number that is free: whoever needs one more than there are now gets none.
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(next.unsigned_abs().into()), ..before }).unwrap();
+    client.send(POST);
+    eventually("it waits", || proxy.held() == 1);
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert_eq!(client.read_message().unwrap().status(), 200);
+    assert_eq!(replica.count(), 1);
 }
