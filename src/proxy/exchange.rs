@@ -14,7 +14,7 @@ use super::connection::Client;
 use super::download::Download;
 use super::failure::Failure;
 use super::hold::Hold;
-use super::pool::{Connection, Fate, Look};
+use super::pool::{Connection, Fate, Kept, Look};
 use super::relay::Relay;
 use super::request::Request;
 use super::respond::Cause;
@@ -100,7 +100,7 @@ impl Exchange<'_> {
         let mut tried = Tried::default();
         let mut is_fresh_only = false;
         let mut wait = Wait::default();
-        let mut last: Option<Failure> = None;
+        let (mut last, mut is_retry): (Option<Failure>, bool) = (None, false);
         loop {
             // Who waits already goes first, and a request that had its turn goes on; but descriptors do not come free at once.
             let has_to_wait = match &last {
@@ -119,7 +119,7 @@ impl Exchange<'_> {
                 }
             };
             let claim = Claim::new(lease, &worker.context.hold);
-            if last.is_some() {
+            if is_retry {
                 worker.context.metrics.retries.fetch_add(1, Ordering::Relaxed);
             }
             let replica = claim.lease.replica();
@@ -127,7 +127,11 @@ impl Exchange<'_> {
                 Ok(after) => return Ok(after),
                 Err(failed) => failed,
             };
-            note(replica, &failure);
+            // A kept connection that was found closed says nothing of the replica.
+            is_retry = !(was_reused && matches!(failure, Failure::Unsent));
+            if is_retry {
+                note(replica, &failure);
+            }
             tally::failed(&worker.context, replica, &failure, was_reused);
             let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
             match retries.price(&failure, was_reused, is_replayable) {
@@ -146,7 +150,7 @@ impl Exchange<'_> {
             }
             if was_reused {
                 // Others may be as dead, and each one costs an attempt; but the replica itself may well take the request.
-                is_fresh_only = true;
+                is_fresh_only |= !matches!(failure, Failure::Unsent);
                 tried.add_kept(replica);
             } else {
                 tried.add(replica);
@@ -165,22 +169,26 @@ impl Exchange<'_> {
         tried: &Tried,
     ) -> Result<After, Failed> {
         let worker = self.worker;
-        let keeps = retries.is_allowed() && self.request.is_idempotent();
+        let may_repeat = retries.is_allowed() && self.request.is_idempotent();
         let may_move = || retries.is_allowed() && worker.balancer.has_other(&self.service, tried);
         let limit = worker.context.settings.connect_timeout;
-        let look = if keeps { Look::Short } else { Look::Long };
+        let look = if may_repeat { Look::Short } else { Look::Long };
         loop {
-            let idle = if is_fresh_only { None } else { worker.pool.take(replica, look, worker.now()) };
-            let mut connection = match idle {
-                Some(idle) => idle,
+            let kept = if is_fresh_only { Kept::None } else { worker.pool.take(replica, look, worker.now()) };
+            let mut connection = match kept {
+                Kept::Open(connection) => connection,
+                // It may be about to stop, and would take a new connection with it.
+                Kept::Closed if retries.is_allowed() && !may_repeat => {
+                    return Err(Failed { failure: Failure::Unsent, was_reused: true });
+                }
                 // Boxed, as the tunnel below, so that idle connections' tasks need no room for what is rare.
-                None => match Box::pin(worker.pool.connect(replica, limit, may_move)).await {
+                Kept::Closed | Kept::None => match Box::pin(worker.pool.connect(replica, limit, may_move)).await {
                     Ok(connection) => connection,
                     Err(failure) => return Err(Failed { failure, was_reused: false }),
                 },
             };
             let was_reused = connection.was_kept;
-            self.upload = Upload::new(self.request, keeps);
+            self.upload = Upload::new(self.request, retries.is_allowed());
             let mut download = Download::new();
             let mut relay = Relay {
                 worker,
@@ -191,7 +199,7 @@ impl Exchange<'_> {
                 connection: &mut connection,
                 upload: &mut self.upload,
                 download: &mut download,
-                may_move: keeps && retries.has_left(),
+                may_move: may_repeat && retries.has_left(),
                 tried,
             };
             let outcome = relay.run().await;
@@ -199,8 +207,13 @@ impl Exchange<'_> {
                 replica.metrics().record_cut();
             }
             tally::note_latency(worker, replica, &download);
+            let is_unread =
+                || download.has_ended() && self.upload.whole().is_some_and(|sent| connection.is_unread(sent));
             match (outcome, download.status()) {
                 (Err(Failure::Unsent), _) if was_reused => {}
+                (Err(Failure::Closed { answer_began: false, .. }), None) if is_unread() => {
+                    return Err(Failed { failure: Failure::Unsent, was_reused });
+                }
                 (Err(failure), None) => return Err(Failed { failure, was_reused }),
                 (outcome, status) => {
                     return Ok(self.settle(replica, connection, download, status.unwrap_or_default(), outcome).await);

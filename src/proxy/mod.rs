@@ -38,6 +38,7 @@ mod tally;
 mod tests;
 mod timer;
 mod tunnel;
+mod unread;
 mod upload;
 mod wait;
 mod worker;

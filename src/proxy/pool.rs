@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bell::Bell;
 use super::failure::Failure;
+use super::unread;
 use crate::metrics::{Fault, ProxyMetrics};
 use crate::registry::Registry;
 use crate::replica::{Replica, State};
@@ -104,6 +105,17 @@ pub(super) struct Connection {
     shelf: Rc<Shelf>,
 }
 
+/// What there is of idle connections to a replica.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// One that can be used.
+    Open(Connection),
+    /// Those that there were had been closed by the replica, which may be about to stop.
+    Closed,
+    /// None.
+    None,
+}
+
 /// How closely to look at an idle connection before it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
@@ -117,6 +129,11 @@ impl Connection {
     /// What has become of the replica. The bell rings when that is no longer fine.
     pub(super) fn fate(&self) -> Fate {
         self.shelf.fate.get()
+    }
+
+    /// Whether none of the last `sent` bytes can have been read by the replica; see [`unread`].
+    pub(super) fn is_unread(&self, sent: usize) -> bool {
+        unread::is_unread(&self.stream, sent)
     }
 
     /// Whether nothing waits to be read, of which the runtime may not have heard yet.
@@ -156,14 +173,18 @@ impl Shelf {
     }
 
     /// The newest idle connection that is still open: the one least likely to be closed under us.
-    fn take(&self, look: Look, now: Instant) -> Option<TcpStream> {
-        let mut idle = self.idle.borrow_mut();
+    fn take(self: &Rc<Self>, look: Look, now: Instant) -> Kept {
+        let (mut idle, mut nothing) = (self.idle.borrow_mut(), Kept::None);
         while let Some(Idle { stream, since }) = idle.pop_back() {
-            if now.saturating_duration_since(since) < self.limit.get() && is_open(&stream, look) {
-                return Some(stream);
+            if now.saturating_duration_since(since) >= self.limit.get() {
+                continue;
             }
+            if is_open(&stream, look) {
+                return Kept::Open(Connection { stream, was_kept: true, shelf: Rc::clone(self) });
+            }
+            nothing = Kept::Closed;
         }
-        None
+        nothing
     }
 
     /// Stays a fifth under what a replica keeps.
@@ -253,11 +274,9 @@ impl Pool {
     }
 
     /// An idle connection to the replica.
-    pub(super) fn take(&self, replica: &Replica, look: Look, now: Instant) -> Option<Connection> {
+    pub(super) fn take(&self, replica: &Replica, look: Look, now: Instant) -> Kept {
         let shelves = self.shelves.borrow();
-        let shelf = shelves.get(&replica.incarnation())?;
-        let stream = shelf.take(look, now)?;
-        Some(Connection { stream, was_kept: true, shelf: Rc::clone(shelf) })
+        shelves.get(&replica.incarnation()).map_or(Kept::None, |shelf| shelf.take(look, now))
     }
 
     /// A new connection to the replica. Given up at the news that the replica is gone; or may be gone, if `may_move`

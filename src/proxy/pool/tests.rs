@@ -39,7 +39,10 @@ impl Bench {
     }
 
     fn take(&self, look: Look) -> Option<Connection> {
-        self.pool.take(&self.replica, look, Instant::now())
+        match self.pool.take(&self.replica, look, Instant::now()) {
+            Kept::Open(connection) => Some(connection),
+            Kept::Closed | Kept::None => None,
+        }
     }
 
     fn shelf(&self) -> Rc<Shelf> {
