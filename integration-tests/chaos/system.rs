@@ -155,11 +155,11 @@ impl Running {
     }
 
     /// What it said.
-    pub(crate) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> Result<String> {
         match (&self.process, &self.container) {
-            (Some(process), _) => process.output().unwrap_or_default(),
+            (Some(process), _) => Ok(process.output()?),
             (None, Some(container)) => container.log(),
-            (None, None) => String::new(),
+            (None, None) => Ok(String::new()),
         }
     }
 }
