@@ -1,7 +1,7 @@
 //! Wires the rooms, owns every task, fixes the order of shutdown.
 //!
 //! ```text
-//! control thread:  watcher ──Change──▶ registry writer      prober      drains      admin
+//! control thread:  watcher ──Change──▶ registry writer      health      drains      admin
 //! worker threads:  listener → pipeline → replica (one runtime each; requests share only the registry)
 //! ```
 

@@ -4,7 +4,7 @@
 //! registry that the in-process HTTP balancer reads on each request.
 //!
 //! ```text
-//!  Docker engine ──events──▶ discovery ──Change──▶ registry ◀──health── prober
+//!  Docker engine ──events──▶ discovery ──Change──▶ registry ◀──health── prober, ejector
 //!                                                    │ one Arc per read
 //!  client ──▶ listener (one per core) ──▶ proxy: route → pick → forward → respond ──▶ replica
 //!                                                    │
@@ -14,9 +14,9 @@
 //! # Where to begin
 //!
 //! The nouns are [`replica`], [`service`] and [`change`]; the three rooms of the sentence above are [`discovery`],
-//! [`registry`] and [`balancer`]. [`proxy`] moves the requests, [`health`] probes, [`drain`] follows drains to their
-//! end, [`admin`] tells people and does what they ask,
-//! [`config`] reads what was asked for, [`port`] keeps the port open across restarts, and [`app`] wires it all.
+//! [`registry`] and [`balancer`]. [`proxy`] moves the requests, [`health`] probes and ejects, [`drain`] follows drains
+//! to their end, [`admin`] tells people and drains for them, [`config`] reads what was asked for, [`port`] keeps the port
+//! open across restarts, and [`app`] wires it all.
 //!
 //! # Invariants
 //!

@@ -139,13 +139,11 @@ impl Container {
         engine::remove(&format!("/containers/{}?force=true&v=true", self.id)).await
     }
 
-    /// What it printed, for when something is wrong.
-    pub(crate) fn log(&self) -> String {
-        let output = std::process::Command::new("docker").args(["logs", "--tail=2000", &self.id]).output();
-        output.map_or_else(
-            |error| error.to_string(),
-            |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
-        )
+    /// All that it printed.
+    pub(crate) fn log(&self) -> Result<String> {
+        let output = std::process::Command::new("docker").args(["logs", &self.id]).output()?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() { Ok(text) } else { Err(format!("docker logs: {text}").into()) }
     }
 
     /// Waits until a replica says that it is ready.

@@ -190,7 +190,10 @@ impl Site {
             seen == due
         })
         .await
-        .map_err(|error| format!("{error}\n{}", tail(&running.log())).into())
+        .map_err(|error| {
+            let log = running.log().unwrap_or_else(|error| error.to_string());
+            format!("{error}\n{}", tail(&log)).into()
+        })
     }
 
     /// Forgets what the replicas logged.

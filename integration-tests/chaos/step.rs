@@ -121,7 +121,7 @@ fn judge(
 ) -> Result<Outcome> {
     let records = record::read(records)?;
     let witness = Witness::read(&site.logs, step)?;
-    let log = site.running.log();
+    let log = site.running.log()?;
     fs::write(site.scratch.join(format!("{}.log", site.running.system.name())), &log)?;
     let seen = Seen {
         fault,

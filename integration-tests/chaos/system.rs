@@ -116,14 +116,14 @@ impl Running {
         (answer.status == 200).then(|| answer.text().split_whitespace().next().map(str::to_owned)).flatten()
     }
 
-    /// The sum of a metric's samples; only evenkeel has any.
+    /// The sum of a metric's samples, if there are any; only evenkeel has them.
     pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
         let page = self.page("/metrics").await?;
         let samples = page.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             (series.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok()).flatten()
         });
-        Some(samples.sum())
+        samples.reduce(|sum, sample| sum + sample)
     }
 
     async fn page(&self, path: &str) -> Option<String> {
@@ -155,11 +155,11 @@ impl Running {
     }
 
     /// What it said.
-    pub(crate) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> Result<String> {
         match (&self.process, &self.container) {
-            (Some(process), _) => process.output().unwrap_or_default(),
+            (Some(process), _) => Ok(process.output()?),
             (None, Some(container)) => container.log(),
-            (None, None) => String::new(),
+            (None, None) => Ok(String::new()),
         }
     }
 }

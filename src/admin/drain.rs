@@ -103,8 +103,8 @@ fn begin(state: &AdminState, client: SocketAddr, replica: &Replica, is_forced: b
         let service = &replica.spec().service;
         if !is_forced && is_last(state, replica) {
             let error = format!(
-                "{} is the last ready replica of {service}, whose clients would wait and then get 503; if that is meant, \
-                 add ?force=true",
+                "without {} no replica of {service} is ready: its requests would go to those that merely run, or wait \
+                 and then get 503; if that is meant, add ?force=true",
                 replica.spec().name
             );
             return Err(problem(StatusCode::CONFLICT, error).into());
@@ -130,14 +130,17 @@ fn end(state: &AdminState, client: SocketAddr, replica: &Replica) -> Outcome {
     Ok(Json(ReplicaView::from(replica)).into_response())
 }
 
-/// Whether the replica takes requests, and no other of its service does.
+/// Whether the replica takes requests, and no other of its service is as good: that is ready if this one is, or else
+/// that takes some in a panic as this one does.
 fn is_last(state: &AdminState, replica: &Replica) -> bool {
+    let takes: fn(&Replica) -> bool =
+        if replica.is_pickable() { Replica::is_pickable } else { Replica::is_pickable_in_panic };
     let replicas = state.registry.replicas(replica.spec().service.as_str());
-    let is_other_ready = replicas
+    let mut others = replicas
         .iter()
         .flat_map(|replicas| replicas.list())
-        .any(|other| other.incarnation() != replica.incarnation() && other.is_pickable());
-    replica.is_pickable() && !is_other_ready
+        .filter(|other| other.incarnation() != replica.incarnation());
+    takes(replica) && !others.any(|other| takes(other))
 }
 
 #[cfg(test)]

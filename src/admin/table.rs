@@ -57,7 +57,7 @@ fn count_line(replicas: &[ReplicaView], others: usize) -> String {
     if replicas.iter().all(|r| r.verdict != ROUTED) {
         line += match replicas.iter().any(|r| r.is_last_resort) {
             true => "; NONE IS READY, so those that run get the requests",
-            false => "; NONE TAKES REQUESTS, clients get 503",
+            false => "; NONE TAKES REQUESTS, clients wait and then get 503",
         };
     }
     line + "\n"
@@ -216,7 +216,7 @@ shop-gateway-1: label evenkeel.prot is unknown; did you mean evenkeel.port?
         let fixture = fixture();
         let page = page(&fixture.state, Some("nobody"), SystemTime::now());
         assert!(page.ends_with(
-            "Docker: NOT CONNECTED, first sync not done\n0 replicas; NONE TAKES REQUESTS, clients get 503\n"
+            "Docker: NOT CONNECTED, first sync not done\n0 replicas; NONE TAKES REQUESTS, clients wait and then get 503\n"
         ));
         fixture.docker.set_synced();
         let now = fixture.docker.last_sync().unwrap() + Duration::from_secs(70);
@@ -237,7 +237,7 @@ bbbbbbbbbbbb  cron?box        -        routed   routed
         assert_eq!(container_table(&[considered('a', "shop-gateway-1"), orphan]), expected);
         assert_eq!(
             count_line(&[], 2),
-            "0 replicas; 2 considered but not routed; NONE TAKES REQUESTS, clients get 503\n"
+            "0 replicas; 2 considered but not routed; NONE TAKES REQUESTS, clients wait and then get 503\n"
         );
     }
 

@@ -71,7 +71,7 @@ enum Command {
     Drain {
         /// Its name, its id, or at least four characters with which the id begins
         replica: String,
-        /// Even if it is the last ready one of its service, so that clients wait and then get 503
+        /// Even if it is the last ready one of its service, so that clients may wait and then get 503
         #[arg(long)]
         force: bool,
         #[command(flatten)]

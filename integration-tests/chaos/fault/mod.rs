@@ -94,8 +94,8 @@ pub(crate) enum Excuse {
     Nothing,
     /// POSTs that were on the replica when it was struck.
     OnStruck,
-    /// Any, answered with 503, while there is no replica.
-    Outage,
+    /// Those of them that no replica has begun: what closes idle connections breaks off no request.
+    Unbegun,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -168,11 +168,10 @@ impl Fault {
             | Self::Flap
             | Self::Aborts
             | Self::SlowClients => promise(Excuse::Nothing, quick, None),
-            Self::KeepAlive => promise(Excuse::OnStruck, quick, None),
-            Self::Loss => promise(Excuse::Nothing, Worst::Fault, None),
+            Self::KeepAlive => promise(Excuse::Unbegun, quick, None),
             Self::DockerSilent => promise(Excuse::OnStruck, probed, None),
-            Self::AllDown => promise(Excuse::Outage, Worst::Fault, None),
-            Self::Descriptors => promise(Excuse::Nothing, Worst::Fault, None),
+            // All are back long before those that wait give up.
+            Self::AllDown | Self::Loss | Self::Descriptors => promise(Excuse::Nothing, Worst::Fault, None),
             Self::Churn => promise(Excuse::Nothing, Worst::Millis(1_000), Some(30)),
         }
     }

@@ -42,6 +42,11 @@ impl Case {
     }
 
     fn outcome(&self, in_flight: f64) -> Outcome {
+        self.outcome_of(Some(in_flight), &[])
+    }
+
+    /// The same with these as the replicas at the end.
+    fn outcome_of(&self, in_flight: Option<f64>, now: &[&str]) -> Outcome {
         let mut story = Story { began: TIMES[0], ended: TIMES[1], ..Story::default() };
         let (from, until) = (TIMES[0], TIMES[0] + 1_000_000);
         story.struck.push(Struck { replica: "a".into(), from, until });
@@ -53,11 +58,10 @@ impl Case {
             records: &self.records,
             witness: &Witness::read(self.logs.path(), STEP).unwrap(),
             known: &names.clone().into(),
-            // Shares are another test's.
-            now: HashSet::new(),
+            now: now.iter().map(|name| (*name).to_owned()).collect(),
             before: None,
             after: None,
-            in_flight: Some(in_flight),
+            in_flight,
             panics: 0,
         };
         seen.outcome()
@@ -79,6 +83,7 @@ fn a_good_step_is_no_ground_for_complaint() {
     assert_eq!(outcome.complaints, [] as [String; 0]);
     assert_eq!((outcome.moved, outcome.excused, outcome.idempotent.worst), (1, 0, 20.0));
     assert!(case.outcome(1.0).complaints[0].contains("in flight"));
+    assert!(case.outcome_of(None, &[]).complaints[0].contains("nobody says how many"));
 }
 
 #[test]
@@ -112,12 +117,27 @@ fn a_post_that_was_begun_twice_and_an_answer_by_a_stranger_are_found() {
 }
 
 #[test]
-fn refusals_are_excused_while_there_is_no_replica_and_not_after() {
-    let refused = |at, status| Case::new(Fault::AllDown).request(Method::Get, at, 1, status, &[]);
-    assert_eq!(refused(500, 503).complaints(), "");
-    for case in [refused(500, 502), refused(-500, 503), refused(12_000, 503)] {
-        assert!(case.complaints().contains("must not"), "{:?}", case.records);
+fn a_refusal_in_an_outage_shorter_than_the_hold_is_not_excused() {
+    let refused = Case::new(Fault::AllDown).request(Method::Get, 500, 1, 503, &[]);
+    assert!(refused.complaints().contains("must not"));
+}
+
+#[test]
+fn a_post_in_the_race_with_a_close_is_excused_and_one_that_was_begun_is_not() {
+    let post = |begun: &[(&str, bool)]| Case::new(Fault::KeepAlive).request(Method::Post, 1, 6, 502, begun);
+    assert_eq!(post(&[]).complaints(), "");
+    for begun in [("a", false), ("a", true)] {
+        assert!(post(&[begun]).complaints().contains("must not"), "{begun:?}");
     }
+}
+
+#[test]
+fn who_has_no_share_at_the_end_is_told_but_for_a_churn() {
+    let of = |fault, begun: &[(&str, bool)]| {
+        Case::new(fault).request(Method::Get, 1, 6, 200, begun).outcome_of(Some(0.0), &["a", "b"]).complaints.join("")
+    };
+    assert!(of(Fault::Kill, &[("a", true)]).contains("shares 200 % apart"));
+    assert_eq!(of(Fault::Churn, &[("a", true)]), "");
 }
 
 #[test]

@@ -180,24 +180,35 @@ async fn a_name_that_two_have_means_neither() {
 
 #[tokio::test]
 async fn the_last_ready_replica_is_drained_only_by_force() {
-    let (fixture, [first, second]) = two_ready();
+    let (fixture, [_, second]) = two_ready();
     let other = fixture.add('e', "web-1", 9, |spec| spec.service = "web".into());
     other.set_health(Health::Healthy);
     fixture.add('f', "gateway-3", 7, |spec| spec.weight = 0).set_health(Health::Healthy);
     let admin = Running::new(&fixture).await;
     assert_eq!(admin.post("gateway-1/drain").await.status, 200);
     let answer = admin.post("gateway-2/drain").await;
-    let expected = "gateway-2 is the last ready replica of gateway, whose clients would wait and then get 503; if that \
-                    is meant, add ?force=true";
+    let expected = "without gateway-2 no replica of gateway is ready: its requests would go to those that merely run, \
+                    or wait and then get 503; if that is meant, add ?force=true";
     assert_eq!((answer.status, error(&answer).as_str()), (409, expected));
     assert_eq!(admin.post("gateway-2/drain?force=false").await.status, 409);
     assert!(!second.is_draining());
     assert_eq!(admin.post("gateway-2/drain?force=true").await.status, 200);
     assert!(second.is_draining());
-    // Nothing gets worse by draining one that takes no requests.
-    first.set_drained_by_hand(false);
+}
+
+#[tokio::test]
+async fn nor_is_the_last_of_those_that_get_the_requests_when_none_is_ready() {
+    let (fixture, [first, second]) = two_ready();
+    let starting = fixture.add('c', "gateway-3", 5, |_| {});
+    let admin = Running::new(&fixture).await;
     first.set_health(Health::Unhealthy);
+    assert_eq!(admin.post("gateway-2/drain").await.status, 409, "it alone is ready");
+    second.set_health(Health::Suspect);
     assert_eq!(admin.post("gateway-1/drain").await.status, 200);
+    assert_eq!(admin.post("gateway-2/drain").await.status, 409);
+    // Nothing gets worse by draining one that takes no requests.
+    assert_eq!(admin.post("gateway-3/drain").await.status, 200);
+    assert!(first.is_draining() && !second.is_draining() && starting.is_draining());
 }
 
 #[tokio::test]

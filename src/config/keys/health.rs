@@ -99,6 +99,6 @@ pub(super) const DRAIN_TIMEOUT: Key = Key {
     group: HEALTH,
     value: "DURATION",
     fallback: Fallback::Text("none"),
-    help: "How long the requests of a stopping replica may go on; none: until they end",
+    help: "How long the requests of a replica that drains may go on; none: until they end",
     kind: Kind::Text(|d, t| put(&mut d.docker.drain_timeout, parse::optional(t))),
 };
