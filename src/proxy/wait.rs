@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::exchange::{Exchange, refused};
+use super::exchange::{Claim, Exchange, refused};
 use super::hold::Place;
 use super::respond::Cause;
 use crate::balancer::{Lease, PickError, Tried};
@@ -44,7 +44,9 @@ impl Exchange<'_> {
         self.client.settle();
         let Some(mut place) = hold.admit(&self.service, self.client.memory()) else {
             let picked = worker.balancer.pick(&self.service, &Tried::default());
-            return Err(Some(picked.map_or_else(|error| refused(&error), |_| Cause::Refused(Refusal::ReplicasBusy))));
+            // Room that is there is for who waits, who may have looked for it while this had it.
+            let picked = picked.map(|lease| drop(Claim::new(lease, hold)));
+            return Err(Some(picked.map_or_else(|error| refused(&error), |()| Cause::Refused(Refusal::ReplicasBusy))));
         };
         let pause = if worker.balancer.has_any(&self.service) && !tried.is_empty() {
             wait.pause = (wait.pause * 2).min(LONGEST_PAUSE);
@@ -54,7 +56,9 @@ impl Exchange<'_> {
         };
         let mut end = self.stay(pause).await;
         let mut picked = Err(PickError::NoneReady(self.service.as_ref().into()));
-        if end == HoldEnd::Expired && pause < left {
+        // Without the rest of its pause, who has failed just now would fail again at once, and so on without a rest.
+        let is_cut_short = !pause.is_zero() && worker.is_over();
+        if end == HoldEnd::Expired && pause < left && !is_cut_short {
             (end, picked) = self.line_up(&mut place, left.saturating_sub(pause)).await;
         }
         place.leave(end);
