@@ -112,8 +112,8 @@ impl Relay<'_> {
         let is_hopeless = match fate {
             Fate::Fine => false,
             Fate::Cut => true,
-            // What it sent in time is still read.
-            Fate::Gone => self.connection.is_quiet(),
+            // What it sent in time is still read, and passed on if that was all.
+            Fate::Gone => !self.download.is_whole() && self.connection.is_quiet(),
             Fate::Doubtful => {
                 self.may_move
                     && !self.download.has_begun()
