@@ -196,6 +196,14 @@ impl Shelf {
         }
     }
 
+    /// Forgets what is old news by now, if the registry was not followed since: who was picked as ready would be left for
+    /// another at once.
+    fn forget_doubt(&self, replica: &Replica) {
+        if self.fate.get() == Fate::Doubtful && replica.is_pickable() {
+            self.fate.set(Fate::Fine);
+        }
+    }
+
     /// The drain was ended: what it has goes on, and may be kept.
     fn reopen(&self) {
         self.is_closed.set(false);
@@ -256,6 +264,7 @@ impl Pool {
     pub(super) fn take(&self, replica: &Replica, look: Look, now: Instant) -> Option<Connection> {
         let shelves = self.shelves.borrow();
         let shelf = shelves.get(&replica.incarnation())?;
+        shelf.forget_doubt(replica);
         let stream = shelf.take(look, now)?;
         Some(Connection { stream, was_kept: true, shelf: Rc::clone(shelf) })
     }
@@ -278,8 +287,9 @@ impl Pool {
         };
         let mut connecting = pin!(timeout(limit, connecting));
         let outcome = poll_fn(|cx| match (connecting.as_mut().poll(cx), shelf.fate.get()) {
+            // Also if there is one now: it may lead to whoever has the address next.
+            (_, fate @ (Fate::Gone | Fate::Cut)) => Poll::Ready(Err(io::Error::other(fate.news()))),
             (Poll::Ready(outcome), _) => Poll::Ready(outcome.unwrap_or(Err(io::ErrorKind::TimedOut.into()))),
-            (Poll::Pending, fate @ (Fate::Gone | Fate::Cut)) => Poll::Ready(Err(io::Error::other(fate.news()))),
             (Poll::Pending, Fate::Doubtful) if may_move() => Poll::Ready(Err(io::Error::other(Fate::Doubtful.news()))),
             _ => Poll::Pending,
         });
@@ -299,6 +309,7 @@ impl Pool {
             // Its drain may have begun while there was no shelf that could have heard of it.
             shelf.schedule_cut(replica, &self.bell);
         }
+        shelf.forget_doubt(replica);
         Rc::clone(shelf)
     }
 
