@@ -1,6 +1,5 @@
 //! The lease: the claim of one request on one replica.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,10 +17,15 @@ impl Lease {
     /// it may have. Both this and the start of a drain are sequentially consistent: either the check sees the drain, or
     /// whoever waits for the drained replica's last request sees this one.
     pub(super) fn claim(replica: &Arc<Replica>) -> Option<Self> {
-        let before = replica.in_flight_cell().fetch_add(1, Ordering::SeqCst);
-        let lease = Self { replica: Arc::clone(replica) };
-        let has_room = |limit: NonZeroU32| before < u64::from(limit.get());
-        replica.spec().max_concurrency.is_none_or(has_room).then_some(lease)
+        let count = replica.in_flight_cell();
+        if let Some(limit) = replica.spec().max_concurrency {
+            // Never more than the limit, not even for a moment: whoever waits for room and looks then would go on waiting.
+            let take = |count| (count < u64::from(limit.get())).then_some(count + 1);
+            count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).ok()?;
+        } else {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Some(Self { replica: Arc::clone(replica) })
     }
 
     /// The replica that was picked.

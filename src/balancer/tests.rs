@@ -100,6 +100,24 @@ fn round_robin_takes_each_once_across_workers() {
     assert!(counts(&all).values().all(|count| *count == 1_000), "{:?}", counts(&all));
 }
 
+/// Not for a moment: who waits for room, and looks then, would wait on although there is room.
+#[test]
+fn who_finds_a_replica_full_is_never_counted_as_one_that_it_has() {
+    let (registry, mut writer) = gateway(&[]);
+    join(&registry, &mut writer, ReplicaSpec { max_concurrency: NonZeroU32::new(1), ..spec("gateway", 1) });
+    thread::scope(|scope| {
+        for seed in 0..2 {
+            let balancer = Balancer::new(registry.clone(), Policy::RoundRobin, seed);
+            scope.spawn(move || {
+                for lease in (0..50_000).filter_map(|_| balancer.pick("gateway", &Tried::default()).ok()) {
+                    assert!((0..20).all(|_| lease.replica().in_flight() == 1));
+                }
+            });
+        }
+    });
+    assert_eq!(in_flight(&registry), 0);
+}
+
 #[test]
 fn a_lease_is_given_back_even_by_a_panic() {
     let (registry, _writer) = gateway(&[1, 1]);

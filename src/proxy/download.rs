@@ -108,6 +108,11 @@ impl Download {
         !self.outbox.is_empty()
     }
 
+    /// Whether all of the answer has come, be it that the client has not taken all of it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.body.is_done())
+    }
+
     /// Whether the client was told that its connection is kept.
     pub(super) fn keeps_alive(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.keeps_alive)
@@ -150,7 +155,7 @@ impl Download {
                 Poll::Ready(Err(error)) => return Err(Failure::ClientGone(error)),
                 Poll::Pending => return Ok((has_moved, Poll::Pending)),
             }
-            if self.answer.as_ref().is_some_and(|answer| answer.body.is_done()) {
+            if self.is_whole() {
                 return Ok((has_moved, Poll::Ready(())));
             }
             let read = match self.pieces.take() {

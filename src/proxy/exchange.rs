@@ -307,7 +307,7 @@ pub(super) fn refused(error: &PickError) -> Cause {
 }
 
 /// A lease, and who it makes way for when it has ended: dropped in this order.
-struct Claim<'a> {
+pub(super) struct Claim<'a> {
     lease: Lease,
     _next: Option<Next<'a>>,
 }
@@ -319,7 +319,8 @@ struct Next<'a> {
 }
 
 impl<'a> Claim<'a> {
-    fn new(lease: Lease, hold: &'a Hold) -> Self {
+    /// The claim that a lease is.
+    pub(super) fn new(lease: Lease, hold: &'a Hold) -> Self {
         let replica = lease.replica();
         let is_limited = replica.spec().max_concurrency.is_some();
         let next = is_limited.then(|| Next { hold, replica: Arc::clone(replica) });

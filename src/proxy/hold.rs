@@ -1,8 +1,8 @@
 //! Where requests wait that no replica can take now: first come, first served, in one line per service that all
 //! workers share.
 //!
-//! A lock guards the lines. Who has to wait takes it, and who makes way for somebody who waits; any other request only
-//! looks at a counter, which is zero.
+//! A lock guards the lines. Who has to wait takes it, and who makes way for somebody who waits; while nobody waits for any
+//! service, a request only looks at a counter.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +55,11 @@ impl Hold {
     /// How long a request may wait, and how many may.
     pub(super) fn settings(&self) -> &HoldSettings {
         &self.settings
+    }
+
+    /// How many requests wait now, for any service.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Whether a request that comes now has to wait for its turn.

@@ -1,5 +1,7 @@
 //! Connections to replicas, and those of them that are idle: one pool per worker, so nothing is locked.
 
+mod fate;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -19,12 +21,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::fate::outlook;
 use super::bell::Bell;
 use super::failure::Failure;
 use super::unread;
-use crate::metrics::{Fault, ProxyMetrics};
+use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
-use crate::replica::{Replica, State};
+use crate::replica::Replica;
+
+pub(super) use self::fate::Fate;
 
 /// Idle connections kept per replica and worker: no fewer than a busy worker has in use from one look at its sockets
 /// to the next, or it opens new ones all the time. Age is what keeps them few.
@@ -62,31 +67,6 @@ struct Shelf {
     /// The drain timeout that runs, or has run out.
     drain_timer: RefCell<Option<AbortOnDropHandle<()>>>,
     fate: Cell<Fate>,
-}
-
-/// What has become of a replica, as far as it concerns the requests that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// They go on.
-    Fine,
-    /// It is paused, ejected, or its probes or its HEALTHCHECK fail: it may never answer.
-    Doubtful,
-    /// It has drained for as long as it may.
-    Cut,
-    /// It has left: what it has not sent yet will not come.
-    Gone,
-}
-
-impl Fate {
-    /// What is said of the replica.
-    pub(super) fn news(self) -> &'static str {
-        match self {
-            Self::Fine => "the replica is fine",
-            Self::Doubtful => "the replica was paused or ejected, or a probe of it failed",
-            Self::Cut => "the replica has drained for too long",
-            Self::Gone => "the replica is gone",
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -217,6 +197,14 @@ impl Shelf {
         }
     }
 
+    /// Forgets what is old news by now, if the registry was not followed since: who was picked as ready would be left for
+    /// another at once.
+    fn forget_doubt(&self, replica: &Replica) {
+        if matches!(self.fate.get(), Fate::Suspect | Fate::Doubtful) && replica.is_pickable() {
+            self.fate.set(Fate::Fine);
+        }
+    }
+
     /// The drain was ended: what it has goes on, and may be kept.
     fn reopen(&self) {
         self.is_closed.set(false);
@@ -239,16 +227,6 @@ impl Shelf {
                 }
             })));
         }
-    }
-}
-
-/// What the state of a replica that is listed means for the requests that it has. One that was ejected for what it
-/// answered does answer.
-fn outlook(replica: &Replica) -> Fate {
-    match replica.undrained_state() {
-        State::Starting | State::Ready | State::Draining => Fate::Fine,
-        State::Ejected if replica.ejected_by().is_some_and(Fault::is_status) => Fate::Fine,
-        State::Suspect | State::Unhealthy | State::Paused | State::Ejected => Fate::Doubtful,
     }
 }
 
@@ -276,7 +254,9 @@ impl Pool {
     /// An idle connection to the replica.
     pub(super) fn take(&self, replica: &Replica, look: Look, now: Instant) -> Kept {
         let shelves = self.shelves.borrow();
-        shelves.get(&replica.incarnation()).map_or(Kept::None, |shelf| shelf.take(look, now))
+        let Some(shelf) = shelves.get(&replica.incarnation()) else { return Kept::None };
+        shelf.forget_doubt(replica);
+        shelf.take(look, now)
     }
 
     /// A new connection to the replica. Given up at the news that the replica is gone; or may be gone, if `may_move`
@@ -297,9 +277,12 @@ impl Pool {
         };
         let mut connecting = pin!(timeout(limit, connecting));
         let outcome = poll_fn(|cx| match (connecting.as_mut().poll(cx), shelf.fate.get()) {
+            // Also if there is one now: it may lead to whoever has the address next.
+            (_, fate @ (Fate::Gone | Fate::Cut)) => Poll::Ready(Err(io::Error::other(fate.news()))),
             (Poll::Ready(outcome), _) => Poll::Ready(outcome.unwrap_or(Err(io::ErrorKind::TimedOut.into()))),
-            (Poll::Pending, fate @ (Fate::Gone | Fate::Cut)) => Poll::Ready(Err(io::Error::other(fate.news()))),
-            (Poll::Pending, Fate::Doubtful) if may_move() => Poll::Ready(Err(io::Error::other(Fate::Doubtful.news()))),
+            (Poll::Pending, fate @ (Fate::Suspect | Fate::Doubtful)) if may_move() => {
+                Poll::Ready(Err(io::Error::other(fate.news())))
+            }
             _ => Poll::Pending,
         });
         let stream = outcome.await.map_err(|error| match error.kind() {
@@ -318,6 +301,7 @@ impl Pool {
             // Its drain may have begun while there was no shelf that could have heard of it.
             shelf.schedule_cut(replica, &self.bell);
         }
+        shelf.forget_doubt(replica);
         Rc::clone(shelf)
     }
 

@@ -112,17 +112,22 @@ impl Relay<'_> {
         let is_hopeless = match fate {
             Fate::Fine => false,
             Fate::Cut => true,
-            // What it sent in time is still read.
-            Fate::Gone => self.connection.is_quiet(),
-            Fate::Doubtful => {
-                self.may_move
-                    && !self.download.has_begun()
-                    && self.upload.is_replayable()
-                    && self.worker.balancer.has_other(self.service, self.tried)
-                    && self.connection.is_quiet()
-            }
+            // What it sent in time is still read, and passed on if that was all.
+            Fate::Gone => !self.download.is_whole() && self.connection.is_quiet(),
+            Fate::Doubtful => self.can_move(),
+            // That may be wrong, and of several replicas in turn: so it costs like any other retry.
+            Fate::Suspect => self.can_move() && self.worker.budget.borrow_mut().take(self.worker.seconds()),
         };
         if is_hopeless { Err(self.download.lost(fate.news())) } else { Ok(()) }
+    }
+
+    /// Whether another replica could take the request, of which nothing may have come of an answer.
+    fn can_move(&self) -> bool {
+        self.may_move
+            && !self.download.has_begun()
+            && self.upload.is_replayable()
+            && self.worker.balancer.has_other(self.service, self.tried)
+            && self.connection.is_quiet()
     }
 
     /// Lets the wait for whoever is next start anew; but while the request still comes, from when the way moved last that

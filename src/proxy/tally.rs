@@ -29,9 +29,9 @@ pub(super) fn failed(context: &Context, replica: &Replica, failure: &Failure, wa
 /// Takes in an answer that has ended, or that broke off with this failure.
 #[inline]
 pub(super) fn ended(context: &Context, replica: &Replica, status: u16, failure: Option<&Failure>) {
-    match failure.and_then(Failure::counted_as) {
-        Some(counted) => {
-            if let Some(fault) = Fault::of_attempt(counted) {
+    match failure {
+        Some(failure) => {
+            if let Some(fault) = failure.counted_as().and_then(Fault::of_attempt) {
                 count(context, replica, fault, true);
             }
         }

@@ -117,10 +117,12 @@ pub(super) async fn run(
         match (moved_up, moved_down) {
             // An error is an end like any other: what it was concerns the two who talk.
             (Err(_), _) | (_, Err(_)) => return Poll::Ready(()),
-            // What it sent in time is still read.
-            (Ok(false), Ok(false)) if fate == Fate::Gone && connection.is_quiet() => return Poll::Ready(()),
             (Ok(false), Ok(false)) => {}
             _ => client.timer.progress(),
+        }
+        // What it sent in time is still read and passed on. Nothing but this look tells that it was all.
+        if fate == Fate::Gone && down.outbox.is_empty() && connection.is_quiet() {
+            return Poll::Ready(());
         }
         if up.state == State::Ended && down.state == State::Ended {
             return Poll::Ready(());

@@ -1,13 +1,14 @@
 //! One request's wait for a replica, when none is ready or none has room: in line until its turn comes and one takes it,
 //! but no longer than it may, nor than its client stays.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::exchange::{Exchange, refused};
+use super::exchange::{Claim, Exchange, refused};
 use super::hold::Place;
 use super::respond::Cause;
 use crate::balancer::{Lease, PickError, Tried};
@@ -18,6 +19,9 @@ use crate::metrics::{HoldEnd, Refusal};
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// What each request that waits adds to that, where they are many.
+const FOR_EACH: Duration = Duration::from_micros(250);
 
 /// What one request has waited so far, over all its attempts.
 #[derive(Debug)]
@@ -44,17 +48,23 @@ impl Exchange<'_> {
         self.client.settle();
         let Some(mut place) = hold.admit(&self.service, self.client.memory()) else {
             let picked = worker.balancer.pick(&self.service, &Tried::default());
-            return Err(Some(picked.map_or_else(|error| refused(&error), |_| Cause::Refused(Refusal::ReplicasBusy))));
+            // Room that is there is for who waits, who may have looked for it while this had it.
+            let picked = picked.map(|lease| drop(Claim::new(lease, hold)));
+            return Err(Some(picked.map_or_else(|error| refused(&error), |()| Cause::Refused(Refusal::ReplicasBusy))));
         };
         let pause = if worker.balancer.has_any(&self.service) && !tried.is_empty() {
-            wait.pause = (wait.pause * 2).min(LONGEST_PAUSE);
+            // Many that pause try no more often together than a few do.
+            let crowd = FOR_EACH * u32::try_from(hold.waiting()).unwrap_or(u32::MAX);
+            wait.pause = (wait.pause * 2).min(LONGEST_PAUSE.max(crowd));
             (wait.pause / 2).min(left)
         } else {
             Duration::ZERO
         };
         let mut end = self.stay(pause).await;
         let mut picked = Err(PickError::NoneReady(self.service.as_ref().into()));
-        if end == HoldEnd::Expired && pause < left {
+        // Without the rest of its pause, who has failed just now would fail again at once, and so on without a rest.
+        let is_cut_short = !pause.is_zero() && worker.is_over();
+        if end == HoldEnd::Expired && pause < left && !is_cut_short {
             (end, picked) = self.line_up(&mut place, left.saturating_sub(pause)).await;
         }
         place.leave(end);
@@ -64,13 +74,19 @@ impl Exchange<'_> {
         }
     }
 
-    /// Lets time pass, unless the client leaves or this worker ends.
+    /// Lets time pass, or until something changes in the registry; unless the client leaves or this worker ends.
     async fn stay(&mut self, pause: Duration) -> HoldEnd {
         if pause.is_zero() {
             return HoldEnd::Expired;
         }
+        let mut changes = self.worker.context.registry.watch();
+        let mut has_changed = pin!(changes.changed());
         self.client.timer.progress();
-        poll_fn(|cx| self.poll_end(cx, pause)).await
+        poll_fn(|cx| match has_changed.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(HoldEnd::Expired),
+            Poll::Pending => self.poll_end(cx, pause),
+        })
+        .await
     }
 
     /// Waits in line for a replica.

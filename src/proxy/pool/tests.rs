@@ -3,7 +3,7 @@
 use super::*;
 use crate::proxy::tests::support::{DEADLINE, spec};
 use crate::registry::RegistryWriter;
-use crate::replica::{Lifecycle, ReplicaSpec};
+use crate::replica::{Health, Lifecycle, ReplicaSpec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream as StdStream};
@@ -269,4 +269,35 @@ async fn a_drain_by_hand_does_not_hide_that_the_replica_may_never_answer() {
         assert_eq!(busy.fate(), Fate::Fine);
     };
     local.run_until(test).await;
+}
+
+#[tokio::test]
+async fn who_is_ready_again_is_not_doubted_although_the_news_is_late() {
+    let following = Following::new(LIMIT);
+    let bench = &following.bench;
+    let ((busy, _end), (idle, _other_end)) = (bench.connect().await, bench.connect().await);
+    idle.give_back(&bench.replica, Instant::now());
+    for is_kept in [true, false] {
+        bench.replica.set_health(Health::Suspect);
+        bench.pool.match_to(&following.registry);
+        assert_eq!(busy.fate(), Fate::Suspect);
+        bench.replica.set_health(Health::Healthy);
+        let fate = if is_kept { bench.take(Look::Short).unwrap().fate() } else { bench.connect().await.0.fate() };
+        assert_eq!(fate, Fate::Fine, "{is_kept}");
+    }
+    bench.replica.set_health(Health::Suspect);
+    bench.pool.match_to(&following.registry);
+    assert_eq!(bench.connect().await.0.fate(), Fate::Suspect, "picked in panic");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_made_when_its_replica_has_left_is_not_used() {
+    let bench = Bench::new();
+    let mut connecting = pin!(bench.pool.connect(&bench.replica, DEADLINE, || false));
+    assert!(poll_fn(|cx| Poll::Ready(connecting.as_mut().poll(cx).is_pending())).await);
+    let (_end, _) = bench.listener.accept().unwrap();
+    // By the time that it hears of a later one, the runtime knows that there is a connection.
+    let _later = TcpStream::connect(bench.replica.spec().addr).await.unwrap();
+    bench.shelf().meet(Fate::Gone);
+    assert!(matches!(connecting.await, Err(Failure::Connect(_))));
 }

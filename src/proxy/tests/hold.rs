@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -281,4 +282,49 @@ fn a_request_waits_for_a_descriptor() {
     setrlimit(Resource::Nofile, before).unwrap();
     assert_eq!(client.read_message().unwrap().status(), 200);
     assert_eq!(replica.count(), 1);
+}
+
+#[test]
+fn who_tries_again_when_the_worker_ends_is_told_and_does_not_go_on_without_a_pause() {
+    let (_socket, addr) = refusing();
+    let proxy = Proxy::with(&[addr], holding);
+    let (mut client, (ended, has_ended)) = (proxy.connect(), mpsc::channel());
+    client.send(POST);
+    let replica = proxy.replica("gateway", 1);
+    eventually("it was tried, and again", || replica.metrics().errors() > 2);
+    proxy.context.stop_accepting.cancel();
+    thread::spawn(move || ended.send(client.read_message().unwrap()).unwrap());
+    let answer = has_ended.recv_timeout(DEADLINE / 2).expect("long before the hold is over");
+    assert_eq!((answer.status(), answer.error().as_str()), (502, "connect-failed"));
+    assert!(replica.metrics().errors() < 20, "{} attempts", replica.metrics().errors());
+    eventually("the worker ends", || proxy.have_workers_ended());
+}
+
+/// Who is first may have looked for room while the other, who finds no room to wait, had it.
+#[test]
+fn who_finds_no_room_to_wait_wakes_who_waits_for_the_room_that_it_found_at_a_replica() {
+    struct Woken(AtomicUsize);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let replica = FakeReplica::answering(OK);
+    let mut proxy = Proxy::with(&[], |settings| {
+        holding(settings);
+        settings.hold.requests = 1;
+    });
+    proxy.upsert(limited(&replica, 1));
+    proxy.probed(1, Health::Healthy);
+    let mut client = proxy.connect();
+    let woken = Arc::new(Woken(AtomicUsize::new(0)));
+    let mut first = proxy.context.hold.admit("gateway", 0).unwrap();
+    assert!(first.is_next(&Waker::from(Arc::clone(&woken))));
+    // More often than the news of the replica does.
+    for _ in 0..10 {
+        let answer = client.ask(GET);
+        assert_eq!((answer.status(), answer.error().as_str()), (503, "replicas-busy"));
+    }
+    let woken = woken.0.load(Ordering::SeqCst);
+    assert!(woken >= 10, "{woken} times");
 }

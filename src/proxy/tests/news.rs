@@ -193,3 +193,20 @@ fn an_answer_that_has_begun_is_waited_for_whatever_the_probes_say() {
     finish.send(()).unwrap();
     assert_eq!(get.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
 }
+
+#[test]
+fn one_probe_that_failed_moves_no_more_than_the_budget_pays_for() {
+    let (first, second) = (silent(), FakeReplica::answering(OK));
+    let mut proxy = Proxy::start(&[first.addr]);
+    let clients: Vec<_> = (0..12).map(|_| stuck(&proxy, &first, GET)).collect();
+    proxy.add("gateway", 2, second.addr);
+    proxy.probed(1, Health::Suspect);
+    eventually("some have moved", || second.count() == 3);
+    assert_eq!(proxy.ask(GET).field("x-served-by").as_deref(), Some("gateway-2"), "the news is known");
+    assert_eq!(proxy.replica("gateway", 1).in_flight(), 9);
+    // Now it is for sure.
+    proxy.probed(1, Health::Unhealthy);
+    for mut client in clients {
+        assert_eq!(client.read_message().unwrap().status(), 200);
+    }
+}

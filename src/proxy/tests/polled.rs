@@ -7,12 +7,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::advance;
 
@@ -42,11 +42,18 @@ struct Served {
 impl Served {
     /// A client, and the one replica's listener.
     async fn start(change: impl FnOnce(&mut ProxySettings)) -> (Self, TcpStream, TcpListener) {
+        Self::between(pair().await, change).await
+    }
+
+    /// The same with these ends of the client's connection.
+    async fn between(
+        (client, stream): (TcpStream, TcpStream),
+        change: impl FnOnce(&mut ProxySettings),
+    ) -> (Self, TcpStream, TcpListener) {
         let replica = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (context, mut writer) = context(change);
         join(&context.registry, &mut writer, spec("gateway", 1, replica.local_addr().unwrap()));
         let worker = Rc::new(Worker::new(context));
-        let (client, stream) = pair().await;
         let addr = client.local_addr().unwrap();
         let admission = &worker.context.admission;
         let admitted = admission.try_admit(admission.greet(addr.ip()).unwrap()).unwrap();
@@ -101,6 +108,18 @@ impl Served {
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (one, listener.accept().await.unwrap().0)
+}
+
+/// A pair of which neither end's kernel holds more than a few kilobytes on the way to the first.
+async fn narrow_pair() -> (TcpStream, TcpStream) {
+    const FEW: u32 = 4096;
+    let [near, far] = [(); 2].map(|()| TcpSocket::new_v4().unwrap());
+    far.set_send_buffer_size(FEW).unwrap();
+    far.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = far.listen(1).unwrap();
+    near.set_recv_buffer_size(FEW).unwrap();
+    let one = near.connect(listener.local_addr().unwrap()).await.unwrap();
     (one, listener.accept().await.unwrap().0)
 }
 
@@ -224,6 +243,41 @@ async fn an_answer_that_came_before_its_replica_left_is_passed_on_though_nobody_
     served.hear().await;
     let answer = served.until(read_until(&mut client, "ok")).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_come_whole_is_passed_on_to_a_slow_client_though_its_replica_has_left() {
+    let (mut served, mut client, replica) = Served::between(narrow_pair().await, |_| {}).await;
+    let mut stream = served.ask(&mut client, &replica, GET).await;
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 49152\r\n\r\n{}the end", "x".repeat(49_152 - 7));
+    served.until(stream.write_all(answer.as_bytes())).await.unwrap();
+    served.catch_up().await;
+    let (provider, id) = (Provider::Docker, served.replica().id().clone());
+    served.writer.apply(Change::Remove { provider, id });
+    let worker = Rc::clone(&served.worker);
+    worker.pool.match_to(&worker.context.registry);
+    served.catch_up().await;
+    let got = served.until(read_until(&mut client, "the end")).await;
+    assert!(got.starts_with("HTTP/1.1 200 OK"), "{got}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_ends_with_its_replica_although_something_has_come_last() {
+    let (mut served, mut client, replica) = Served::start(|_| {}).await;
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n";
+    let mut stream = served.ask(&mut client, &replica, request).await;
+    stream.write_all(b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await.unwrap();
+    served.until(read_until(&mut client, "\r\n\r\n")).await;
+    stream.write_all(b"bye").await.unwrap();
+    let (provider, id) = (Provider::Docker, served.replica().id().clone());
+    served.writer.apply(Change::Remove { provider, id });
+    let worker = Rc::clone(&served.worker);
+    worker.pool.match_to(&worker.context.registry);
+    served.hear().await;
+    // Nothing would wake it a second time.
+    let mut once = Context::from_waker(Waker::noop());
+    assert!(served.connection.as_mut().poll(&mut once).is_ready());
+    assert_eq!(read_all(&mut client).await, "bye");
 }
 
 /// What the client has said and nobody has read makes the close a reset, and that would take along what the kernel was

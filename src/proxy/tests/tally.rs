@@ -160,6 +160,18 @@ fn a_connect_counts_unless_it_is_ours_or_old_news_that_it_failed() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_by_its_clients_fault_counts_neither_way() {
+    let proxy = Proxy::start(&[SocketAddr::from(([127, 0, 0, 1], 9))]);
+    let counted = proxy.replica("gateway", 1);
+    tally::ended(&proxy.context, &counted, 503, None);
+    let gone = Failure::ClientGone(io::ErrorKind::ConnectionReset.into());
+    for (status, failure) in [(200, &gone), (503, &gone), (200, &Failure::ClientStalled)] {
+        tally::ended(&proxy.context, &counted, status, Some(failure));
+        assert_eq!(row(&counted), (1, 1), "{status} {failure}");
+    }
+}
+
+#[test]
 fn who_is_late_is_at_fault() {
     let replica = FakeReplica::start(|mut served| while served.request().is_some() {});
     let proxy = Proxy::with(&[replica.addr], |s| s.response_timeout = Duration::from_millis(50));
