@@ -5,6 +5,8 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest delay. A connection that lasted as long was a good one, and the next begins with the first delay again.
 pub(super) const LONGEST: Duration = Duration::from_secs(5);
+/// The longest while nobody is there to be asked. An engine that comes back brings its containers along, and requests wait.
+pub(super) const LONGEST_WHILE_ABSENT: Duration = Duration::from_secs(1);
 
 /// Doubling delays with jitter, so that a fleet does not fall upon an engine that comes back.
 #[derive(Debug)]
@@ -17,9 +19,9 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The next delay: between half of the step and all of it.
-    pub(super) fn next_delay(&mut self) -> Duration {
-        let step = self.0;
+    /// The next delay: between half of the step and all of it, and no longer than `longest`.
+    pub(super) fn next_delay(&mut self, longest: Duration) -> Duration {
+        let step = self.0.min(longest);
         self.0 = (step * 2).min(LONGEST);
         step.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
@@ -33,7 +35,16 @@ mod tests {
     fn delays_grow_to_a_cap() {
         let mut backoff = Backoff::default();
         for step in [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000] {
-            let (delay, step) = (backoff.next_delay(), Duration::from_millis(step));
+            let (delay, step) = (backoff.next_delay(LONGEST), Duration::from_millis(step));
+            assert!(delay >= step / 2 && delay <= step, "{delay:?} of {step:?}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_not_there_is_looked_for_each_second_however_long_it_takes() {
+        let mut backoff = Backoff::default();
+        for step in [100, 200, 400, 800, 1000, 1000, 1000] {
+            let (delay, step) = (backoff.next_delay(LONGEST_WHILE_ABSENT), Duration::from_millis(step));
             assert!(delay >= step / 2 && delay <= step, "{delay:?} of {step:?}");
         }
     }

@@ -57,6 +57,14 @@ pub(super) enum DockerError {
     Other(String),
 }
 
+impl DockerError {
+    /// Whether nobody was there, so that to try again costs an engine nothing. One that starts takes connections before it
+    /// answers; who has waited for that in vain has waited long enough.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::NoSocket { .. } | Self::Unreachable { .. } | Self::TimedOut { .. })
+    }
+}
+
 /// A connection to one engine. Cheap to clone; each call opens a socket of its own.
 #[derive(Clone)]
 pub(super) struct Client {

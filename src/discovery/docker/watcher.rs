@@ -115,7 +115,8 @@ impl Watcher {
             if began.elapsed() >= backoff::LONGEST {
                 self.backoff = Backoff::default();
             }
-            if stop.run_until_cancelled(sleep(self.backoff.next_delay())).await.is_none() {
+            let longest = if error.is_absence() { backoff::LONGEST_WHILE_ABSENT } else { backoff::LONGEST };
+            if stop.run_until_cancelled(sleep(self.backoff.next_delay(longest))).await.is_none() {
                 return;
             }
         }

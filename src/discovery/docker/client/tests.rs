@@ -158,13 +158,14 @@ async fn a_socket_that_cannot_be_used_says_why() {
     // A socket that nobody listens at any more: bound, then closed.
     drop(std::os::unix::net::UnixListener::bind(path("stale")).unwrap());
     let table = [
-        (format!("unix://{}", path("missing")), format!("no Docker socket at {}: mount", path("missing"))),
-        (format!("unix://{}", path("stale")), format!("nothing listens at unix://{}: is the", path("stale"))),
-        ("ssh://somewhere".to_owned(), "--docker-host \"ssh://somewhere\" should be unix://".to_owned()),
-        ("/var/run/docker.sock".to_owned(), "--docker-host \"/var/run/docker.sock\" should be".to_owned()),
+        (format!("unix://{}", path("missing")), format!("no Docker socket at {}: mount", path("missing")), true),
+        (format!("unix://{}", path("stale")), format!("nothing listens at unix://{}: is the", path("stale")), true),
+        ("ssh://somewhere".to_owned(), "--docker-host \"ssh://somewhere\" should be unix://".to_owned(), false),
+        ("/var/run/docker.sock".to_owned(), "--docker-host \"/var/run/docker.sock\" should be".to_owned(), false),
     ];
-    for (host, text) in table {
-        let error = Client::connect(&host).await.err().unwrap().to_string();
-        assert!(error.starts_with(&text), "{error}");
+    for (host, text, is_absence) in table {
+        let error = Client::connect(&host).await.err().unwrap();
+        assert!(error.to_string().starts_with(&text), "{error}");
+        assert_eq!(error.is_absence(), is_absence, "{error}");
     }
 }
