@@ -1,7 +1,8 @@
 //! What evenkeel does on a real Docker engine: `just integration`.
 //!
 //! Each scenario starts the Compose file at the root, with a file of its own on top where it differs, under a project
-//! name of its own, and removes it again. They need the images of `just image`, and run one at a time.
+//! name of its own, and removes it again; `engine_restart` starts an engine of its own, for which it needs root. They need
+//! the images of `just image`, and run one at a time.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -16,6 +17,7 @@ mod harness;
 mod balancer_restart;
 mod daemon_away;
 mod drop_in;
+mod engine_restart;
 mod hup;
 mod kill_nine;
 mod moved;

@@ -1,6 +1,7 @@
 //! Clients that keep their connections and never stop asking, and the tally of what they got.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use integration_tests::client::Client;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Connections, each with one request at a time.
@@ -21,8 +22,34 @@ pub(crate) struct Tally {
     pub(crate) answers: BTreeMap<String, u64>,
     /// When each replica's first 2xx answer came.
     pub(crate) first_seen: BTreeMap<String, SystemTime>,
+    /// The longest that a 2xx answer took.
+    pub(crate) slowest: Duration,
     /// Everything else: other codes, and connections that failed.
-    pub(crate) failures: Vec<String>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A request without a 2xx answer.
+#[derive(Clone)]
+pub(crate) struct Failure {
+    /// That of the answer, if one came.
+    pub(crate) status: Option<u16>,
+    /// When it was over.
+    pub(crate) at: SystemTime,
+    /// How long it took, connecting included.
+    pub(crate) took: Duration,
+    what: String,
+}
+
+impl Failure {
+    pub(crate) fn began(&self) -> SystemTime {
+        self.at - self.took
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} after {:.1?}", time_of_day(self.at), self.what, self.took)
+    }
 }
 
 impl Tally {
@@ -42,13 +69,14 @@ impl Tally {
         assert!(self.total() > 0, "no request was made");
     }
 
-    fn record(&mut self, outcome: Result<String, String>) {
+    fn record(&mut self, outcome: Result<String, (Option<u16>, String)>, took: Duration) {
         match outcome {
             Ok(replica) => {
+                self.slowest = self.slowest.max(took);
                 self.first_seen.entry(replica.clone()).or_insert_with(SystemTime::now);
                 *self.answers.entry(replica).or_default() += 1;
             }
-            Err(failure) => self.failures.push(format!("{} {failure}", time_of_day())),
+            Err((status, what)) => self.failures.push(Failure { status, at: SystemTime::now(), took, what }),
         }
     }
 }
@@ -76,7 +104,7 @@ impl Load {
     }
 
     fn begin(addr: SocketAddr, path: &'static str, requests: u64) -> Self {
-        let (tally, stop) = (Arc::default(), CancellationToken::new());
+        let (tally, stop) = (Arc::new(Mutex::new(Tally::default())), CancellationToken::new());
         let asked = Arc::new(AtomicU64::new(0));
         let mut clients = JoinSet::new();
         for _ in 0..CONNECTIONS {
@@ -84,9 +112,10 @@ impl Load {
             clients.spawn(async move {
                 let mut connection = None;
                 while !stop.is_cancelled() && asked.fetch_add(1, Ordering::Relaxed) < requests {
+                    let began = Instant::now();
                     let outcome = ask(&mut connection, addr, path).await;
                     let failed = outcome.is_err();
-                    record(&tally, outcome);
+                    tally.lock().unwrap().record(outcome, began.elapsed());
                     if failed {
                         // Not to drown the first failures in the ones that follow from them.
                         sleep(Duration::from_millis(10)).await;
@@ -113,29 +142,25 @@ impl Load {
 }
 
 /// `19:11:45.227`, UTC, as in evenkeel's log.
-fn time_of_day() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seconds = now.as_secs() % 86_400;
-    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, now.subsec_millis())
+fn time_of_day(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap();
+    let seconds = since.as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, since.subsec_millis())
 }
 
-fn record(tally: &Mutex<Tally>, outcome: Result<String, String>) {
-    tally.lock().unwrap().record(outcome);
-}
-
-/// One request, on the connection if it is still good. The name of who answered, or what went wrong.
-async fn ask(connection: &mut Option<Client>, addr: SocketAddr, path: &str) -> Result<String, String> {
+/// One request, on the connection if it is still good. The name of who answered, or the status and what went wrong.
+async fn ask(connection: &mut Option<Client>, addr: SocketAddr, path: &str) -> Result<String, (Option<u16>, String)> {
     let mut client = match connection.take() {
         Some(client) => client,
-        None => Client::connect(addr).await.map_err(|error| format!("connect: {error}"))?,
+        None => Client::connect(addr).await.map_err(|error| (None, format!("connect: {error}")))?,
     };
-    let answer = client.get(path).await.map_err(|error| format!("no answer: {error}"))?;
+    let answer = client.get(path).await.map_err(|error| (None, format!("no answer: {error}")))?;
     if answer.header("connection").is_none_or(|value| !value.eq_ignore_ascii_case("close")) {
         *connection = Some(client);
     }
     let replica = answer.header("x-served-by").unwrap_or("nobody").to_owned();
     match answer.status {
         200..300 => Ok(replica),
-        status => Err(format!("{status} by {replica}: {}", answer.text())),
+        status => Err((Some(status), format!("{status} by {replica}: {}", answer.text()))),
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 pub(crate) mod docker;
+mod engine;
 mod load;
 mod project;
 mod relay;
@@ -9,7 +10,8 @@ mod relay;
 use std::time::Duration;
 
 pub(crate) use admin::Admin;
-pub(crate) use load::{Load, Tally};
+pub(crate) use engine::Engine;
+pub(crate) use load::{CONNECTIONS, Failure, Load, Tally};
 pub(crate) use project::{Project, Tool};
 pub(crate) use relay::Relay;
 
