@@ -207,11 +207,10 @@ impl Exchange<'_> {
                 replica.metrics().record_cut();
             }
             tally::note_latency(worker, replica, &download);
-            let is_unread =
-                || download.has_ended() && self.upload.whole().is_some_and(|sent| connection.is_unread(sent));
+            let is_unread = outcome.is_err() && !may_repeat && self.is_unread(&connection, &download).await;
             match (outcome, download.status()) {
                 (Err(Failure::Unsent), _) if was_reused => {}
-                (Err(Failure::Closed { answer_began: false, .. }), None) if is_unread() => {
+                (Err(_), None) if is_unread => {
                     return Err(Failed { failure: Failure::Unsent, was_reused });
                 }
                 (Err(failure), None) => return Err(Failed { failure, was_reused }),
@@ -219,6 +218,14 @@ impl Exchange<'_> {
                     return Ok(self.settle(replica, connection, download, status.unwrap_or_default(), outcome).await);
                 }
             }
+        }
+    }
+
+    /// Whether the replica has closed the connection before it could read the request.
+    async fn is_unread(&self, connection: &Connection, download: &Download) -> bool {
+        match self.upload.whole() {
+            Some(sent) if download.has_ended() && !download.has_begun() => Box::pin(connection.is_unread(sent)).await,
+            _ => false,
         }
     }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -38,6 +39,8 @@ const MAX_IDLE: usize = 1024;
 const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
 /// The shortest age that a replica can teach us.
 const MIN_IDLE_AGE: Duration = Duration::from_secs(1);
+/// How long the reset may take that tells whether a request crossed the close of its connection.
+const LATE_RESET: Duration = Duration::from_millis(250);
 /// The time between two looks for connections that are closed or too old.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -111,9 +114,16 @@ impl Connection {
         self.shelf.fate.get()
     }
 
-    /// Whether none of the last `sent` bytes can have been read by the replica; see [`unread`].
-    pub(super) fn is_unread(&self, sent: usize) -> bool {
-        unread::is_unread(&self.stream, sent)
+    /// Whether none of the last `sent` bytes can have been read by the replica, which has closed its connection; see
+    /// [`unread`].
+    pub(super) async fn is_unread(&self, sent: usize) -> bool {
+        let known = || unread::is_unread(&self.stream, sent);
+        if let Some(is_unread) = known() {
+            return is_unread;
+        }
+        // It ends with whatever makes the connection an error; if nothing does, nothing is known.
+        let _ = timeout(LATE_RESET, self.stream.ready(Interest::ERROR)).await;
+        known().unwrap_or(false)
     }
 
     /// Whether nothing waits to be read, of which the runtime may not have heard yet.
