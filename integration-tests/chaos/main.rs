@@ -128,7 +128,8 @@ fn drive(options: &Options) -> Result<bool> {
         outcome?;
         report.compare();
         report.save(&options.scratch)?;
-        Ok(report.is_kept() && (options.minutes.is_none() || report.is_flat()))
+        let is_flat = options.minutes.is_none() || report.is_flat();
+        Ok(is_flat && report.is_kept())
     })
 }
 
