@@ -67,9 +67,18 @@ impl Run {
         Ok(Self { name })
     }
 
-    /// Removes everything.
+    /// Removes everything. It takes the engine a moment to let go of a network.
     pub(crate) async fn end() -> Result<()> {
-        remove_run(&std::process::id().to_string()).await
+        let run = std::process::id().to_string();
+        let mut outcome = remove_run(&run).await;
+        for _ in 0..5 {
+            if outcome.is_ok() {
+                break;
+            }
+            sleep(Duration::from_millis(500)).await;
+            outcome = remove_run(&run).await;
+        }
+        outcome
     }
 
     /// Creates and starts a container.
