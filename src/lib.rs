@@ -31,7 +31,7 @@
 //! 6. Subscribe, then list, then follow. An event is a doorbell, the inspect is the letter.
 //! 7. Draining is remembered by container id until `die`: a container that got SIGTERM still lists as running.
 //! 8. Losing Docker loses nothing: the last truth keeps serving, and `evenkeel_discovery_connected` says so.
-//! 9. No panic on anything that came from a socket, Docker's included. `unsafe` is forbidden but in `proxy/unread.rs`.
+//! 9. No panic on anything that came from a socket, Docker's included. `unsafe` is forbidden.
 //! 10. One place turns causes into status codes.
 
 pub mod admin;

@@ -27,8 +27,6 @@ pub(super) struct Download {
     pieces: Option<Buffer>,
     /// Whether any byte came.
     has_begun: bool,
-    /// Whether the replica has closed its connection.
-    has_ended: bool,
     /// Whether an interim answer was passed on.
     has_interim: bool,
     answer: Option<Begun>,
@@ -78,7 +76,6 @@ impl Download {
             scan: ResponseScan::default(),
             pieces: None,
             has_begun: false,
-            has_ended: false,
             has_interim: false,
             answer: None,
             asked_at: None,
@@ -342,7 +339,6 @@ impl Download {
 
     /// The replica has closed its connection.
     fn end(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Result<(), Failure> {
-        self.has_ended = true;
         match &mut self.answer {
             Some(answer) if matches!(answer.body, Body::UntilClose) => {
                 answer.body.end();
@@ -350,11 +346,6 @@ impl Download {
             }
             _ => Err(self.closed("it ended".to_owned())),
         }
-    }
-
-    /// Whether the replica has closed its connection, rather than reset it.
-    pub(super) fn has_ended(&self) -> bool {
-        self.has_ended
     }
 
     /// Whether any byte of an answer came.

@@ -188,7 +188,7 @@ impl Exchange<'_> {
                 },
             };
             let was_reused = connection.was_kept;
-            self.upload = Upload::new(self.request, retries.is_allowed());
+            self.upload = Upload::new(self.request, may_repeat);
             let mut download = Download::new();
             let mut relay = Relay {
                 worker,
@@ -207,25 +207,13 @@ impl Exchange<'_> {
                 replica.metrics().record_cut();
             }
             tally::note_latency(worker, replica, &download);
-            let is_unread = outcome.is_err() && !may_repeat && self.is_unread(&connection, &download).await;
             match (outcome, download.status()) {
                 (Err(Failure::Unsent), _) if was_reused => {}
-                (Err(_), None) if is_unread => {
-                    return Err(Failed { failure: Failure::Unsent, was_reused });
-                }
                 (Err(failure), None) => return Err(Failed { failure, was_reused }),
                 (outcome, status) => {
                     return Ok(self.settle(replica, connection, download, status.unwrap_or_default(), outcome).await);
                 }
             }
-        }
-    }
-
-    /// Whether the replica has closed the connection before it could read the request.
-    async fn is_unread(&self, connection: &Connection, download: &Download) -> bool {
-        match self.upload.whole() {
-            Some(sent) if download.has_ended() && !download.has_begun() => Box::pin(connection.is_unread(sent)).await,
-            _ => false,
         }
     }
 

@@ -38,7 +38,6 @@ mod tally;
 mod tests;
 mod timer;
 mod tunnel;
-mod unread;
 mod upload;
 mod wait;
 mod worker;

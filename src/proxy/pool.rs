@@ -17,7 +17,6 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -25,7 +24,6 @@ use tokio_util::task::AbortOnDropHandle;
 use self::fate::outlook;
 use super::bell::Bell;
 use super::failure::Failure;
-use super::unread;
 use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
 use crate::replica::Replica;
@@ -39,8 +37,6 @@ const MAX_IDLE: usize = 1024;
 const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
 /// The shortest age that a replica can teach us.
 const MIN_IDLE_AGE: Duration = Duration::from_secs(1);
-/// How long the reset may take that tells whether a request crossed the close of its connection.
-const LATE_RESET: Duration = Duration::from_millis(250);
 /// The time between two looks for connections that are closed or too old.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -112,18 +108,6 @@ impl Connection {
     /// What has become of the replica. The bell rings when that is no longer fine.
     pub(super) fn fate(&self) -> Fate {
         self.shelf.fate.get()
-    }
-
-    /// Whether none of the last `sent` bytes can have been read by the replica, which has closed its connection; see
-    /// [`unread`].
-    pub(super) async fn is_unread(&self, sent: usize) -> bool {
-        let known = || unread::is_unread(&self.stream, sent);
-        if let Some(is_unread) = known() {
-            return is_unread;
-        }
-        // It ends with whatever makes the connection an error; if nothing does, nothing is known.
-        let _ = timeout(LATE_RESET, self.stream.ready(Interest::ERROR)).await;
-        known().unwrap_or(false)
     }
 
     /// Whether nothing waits to be read, of which the runtime may not have heard yet.

@@ -24,10 +24,6 @@ pub(super) struct Upload {
     at: usize,
     /// Whether the client's buffer keeps what went out.
     keeps: bool,
-    /// Whether it does so only for a request that went out as a whole at once.
-    keeps_only_whole: bool,
-    /// How many bytes went out at once, if that was the whole request.
-    whole: Option<usize>,
     /// How long the buffer may become, or how much may be skipped.
     limit: usize,
     keeps_trailers: bool,
@@ -41,8 +37,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// The way of `request`, which is kept for another attempt if `keeps`: one that may be sent twice if its body is
-    /// short, any other if it goes out at once.
+    /// The way of `request`, which is kept for another attempt if `keeps`, its body only if it is short.
     pub(super) fn new(request: &Request, keeps: bool) -> Self {
         let body = Body::from(request.body);
         let is_short = !matches!(body, Body::Length(length) if length > MAX_KEPT as u64);
@@ -50,8 +45,6 @@ impl Upload {
             body,
             at: request.length,
             keeps: keeps && is_short,
-            keeps_only_whole: !request.is_idempotent(),
-            whole: None,
             limit: request.length + MAX_KEPT,
             keeps_trailers: request.keeps_trailers,
             outbox: Outbox::default(),
@@ -82,11 +75,6 @@ impl Upload {
         self.has_begun
     }
 
-    /// How many bytes the whole request was, if it went out at once.
-    pub(super) fn whole(&self) -> Option<usize> {
-        self.whole
-    }
-
     /// Whether the client's buffer still has the whole request.
     pub(super) fn is_replayable(&self) -> bool {
         self.keeps
@@ -101,17 +89,14 @@ impl Upload {
         client: &mut Client,
         replica: &mut TcpStream,
     ) -> Result<(), Failure> {
-        let (head, at) = (desk.heads.out.len(), self.at);
-        let is_chunked = matches!(self.body, Body::Chunked(..));
         match self.send_buffered(cx, desk, client, replica) {
-            Ok(()) if self.keeps && self.is_done() => {
-                self.whole = (!is_chunked).then_some(head + self.at - at);
-                client.settle();
+            Ok(()) if self.keeps => {
+                if self.body.is_done() {
+                    client.settle();
+                }
                 Ok(())
             }
-            Ok(()) if self.keeps && !self.keeps_only_whole => Ok(()),
             Ok(()) => {
-                self.keeps = false;
                 client.consume(self.at);
                 self.at = 0;
                 Ok(())

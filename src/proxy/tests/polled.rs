@@ -1,13 +1,12 @@
 //! One client's connection that the test itself polls: so it is the test that says what the runtime has heard of, and
 //! what time it is.
 
-use std::future::poll_fn;
 use std::io::Read;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -305,24 +304,6 @@ async fn a_switch_is_passed_on_at_once() {
     let mut bytes = [0; 1024];
     let count = (&*SockRef::from(&client)).read(&mut bytes).unwrap();
     assert!(bytes[..count].starts_with(b"HTTP/1.1 101"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_crosses_a_close_is_sent_again_though_it_may_be_sent_only_once() {
-    let (mut served, mut client, replica) = Served::start(|settings| settings.hold.time = DEADLINE).await;
-    client.write_all(POST.as_bytes()).await.unwrap();
-    served.hear().await;
-    // It reads the request and begins to connect.
-    poll_fn(|cx| Poll::Ready(served.connection.as_mut().poll(cx).is_ready())).await;
-    // The replica closes the connection before anything is sent on it.
-    drop(awake(replica.accept()).await.unwrap());
-    served.catch_up().await;
-    assert_eq!(served.worker.context.metrics.requests_held.load(Ordering::Relaxed), 1, "it pauses");
-    advance(SECOND).await;
-    let (mut stream, _) = served.until(replica.accept()).await.unwrap();
-    assert!(served.until(read_until(&mut stream, "hi")).await.starts_with("POST / "));
-    stream.write_all(OK.as_bytes()).await.unwrap();
-    assert!(served.until(read_until(&mut client, "ok")).await.starts_with("HTTP/1.1 200 OK"));
 }
 
 #[tokio::test(start_paused = true)]
