@@ -147,6 +147,11 @@ impl Exchange<'_> {
                     }
                     retries.spend();
                 }
+                Some(Price::Overdrawn) => {
+                    if !(self.is_leaving(replica).await && self.is_listed(replica)) {
+                        return Err(failure.cause());
+                    }
+                }
             }
             if was_reused {
                 // Others may be as dead, and each one costs an attempt; but the replica itself may well take the request.
@@ -222,6 +227,12 @@ impl Exchange<'_> {
         let mut changes = self.worker.context.registry.watch();
         let is_told = async { while replica.lifecycle() != Lifecycle::Draining && changes.changed().await.is_ok() {} };
         timeout(LATE_NEWS, is_told).await.is_ok()
+    }
+
+    /// Whether the replica is there still: one that goes was told to stop, and did not just die of a request.
+    fn is_listed(&self, replica: &Replica) -> bool {
+        let is_it = |other: &Arc<Replica>| other.incarnation() == replica.incarnation();
+        self.worker.context.registry.replicas(&self.service).is_some_and(|all| all.list().iter().any(is_it))
     }
 
     /// Settles what an answer leaves behind: the record, the replica's connection, the tunnel if it switched protocols.

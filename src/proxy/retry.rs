@@ -14,6 +14,9 @@ pub(super) enum Price {
     /// One of the request's attempts, if the worker as a whole can afford it: when many replicas fail at once, each
     /// failure would otherwise bring more requests to those that are left.
     Budget,
+    /// One that the request does not have. Only a replica that was told to stop excuses another: when most of a service
+    /// stops at once, a request may well meet several of those.
+    Overdrawn,
 }
 
 /// The further attempts that one request has left.
@@ -57,7 +60,12 @@ impl Retries {
             _ => return None,
         };
         let is_free = matches!(price, Price::Nothing | Price::Wait);
-        (self.is_allowed && (is_free || self.has_left())).then_some(price)
+        match failure {
+            _ if !self.is_allowed => None,
+            _ if is_free || self.has_left() => Some(price),
+            Failure::Closed { .. } => Some(Price::Overdrawn),
+            _ => None,
+        }
     }
 
     /// Takes one of the request's attempts.
@@ -111,9 +119,9 @@ mod tests {
         retries.spend();
         assert!(retries.is_allowed() && !retries.has_left());
         assert_eq!(retries.price(&refused(), false, false), Some(Price::Nothing));
-        for failure in [Failure::ConnectTimeout, closed(false)] {
-            assert_eq!(retries.price(&failure, true, true), None);
-        }
+        assert_eq!(retries.price(&Failure::ConnectTimeout, true, true), None);
+        assert_eq!(retries.price(&closed(false), true, true), Some(Price::Overdrawn));
+        assert_eq!(retries.price(&closed(false), true, false), None);
     }
 
     #[test]

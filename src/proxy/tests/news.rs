@@ -210,3 +210,38 @@ fn one_probe_that_failed_moves_no_more_than_the_budget_pays_for() {
         assert_eq!(client.read_message().unwrap().status(), 200);
     }
 }
+
+#[test]
+fn replicas_that_were_told_to_stop_cost_a_request_no_attempt_and_those_that_die_do() {
+    for is_told in [true, false] {
+        let (close, is_wanted) = mpsc::channel::<()>();
+        let is_wanted = Arc::new(Mutex::new(is_wanted));
+        let replicas: Vec<_> = (0..4)
+            .map(|_| {
+                let is_wanted = Arc::clone(&is_wanted);
+                FakeReplica::start(move |mut served| {
+                    served.request();
+                    is_wanted.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+                })
+            })
+            .collect();
+        let last = FakeReplica::answering(OK);
+        let addrs: Vec<_> = replicas.iter().map(|replica| replica.addr).collect();
+        let mut proxy = Proxy::with(&addrs, |settings| settings.retries = 1);
+        let mut client = proxy.connect();
+        client.send(GET);
+        let mut left: Vec<_> = (1..).zip(&replicas).collect();
+        for _ in 0..if is_told { 4 } else { 2 } {
+            eventually("somebody has it", || left.iter().any(|(_, replica)| replica.count() > 0));
+            let at = left.iter().position(|(_, replica)| replica.count() > 0).unwrap();
+            let (number, _) = left.remove(at);
+            if left.is_empty() {
+                proxy.add("gateway", 5, last.addr);
+            }
+            close.send(()).unwrap();
+            let id = format!("gateway-{number}");
+            if is_told { proxy.drain(&id) } else { proxy.remove(&id) }
+        }
+        assert_eq!(client.read_message().unwrap().status(), if is_told { 200 } else { 502 });
+    }
+}
