@@ -127,13 +127,16 @@ impl Balancer {
 
     /// Whether a replica that is not in `tried` is ready and has room.
     pub fn has_other(&self, service: &str, tried: &Tried) -> bool {
-        let fits = |replica: &Arc<Replica>| replica.is_pickable() && replica.has_room() && !tried.contains(replica);
-        self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(fits))
+        self.has(service, |replica| replica.is_pickable() && !tried.contains(replica))
     }
 
     /// Whether there is a replica that has room and could be picked, be it in panic.
     pub fn has_any(&self, service: &str) -> bool {
-        let fits = |replica: &Arc<Replica>| replica.is_pickable_in_panic() && replica.has_room();
+        self.has(service, Replica::is_pickable_in_panic)
+    }
+
+    fn has(&self, service: &str, may_take: impl Fn(&Replica) -> bool) -> bool {
+        let fits = |replica: &Arc<Replica>| may_take(replica) && replica.has_room();
         self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(fits))
     }
 

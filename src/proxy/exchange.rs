@@ -110,8 +110,10 @@ impl Exchange<'_> {
             let picked = (!has_to_wait).then(|| worker.balancer.pick(&self.service, &tried));
             let lease = match picked {
                 Some(Ok(lease)) => lease,
-                Some(Err(error)) if worker.context.hold.settings().time.is_zero() => {
-                    return Err(last.map_or_else(|| Some(refused(&error)), |failure| failure.cause()));
+                // Nobody waits.
+                not_picked if worker.context.hold.settings().time.is_zero() => {
+                    let refusal = not_picked.and_then(Result::err).map(|error| refused(&error));
+                    return Err(last.map_or(refusal, |failure| failure.cause()));
                 }
                 Some(Err(_)) | None => {
                     let waited = Box::pin(self.wait(&mut wait, std::mem::take(&mut tried))).await;
@@ -137,8 +139,6 @@ impl Exchange<'_> {
             match retries.price(&failure, was_reused, is_replayable) {
                 None => return Err(failure.cause()),
                 Some(Price::Nothing) => {}
-                Some(Price::Wait) if worker.context.hold.settings().time.is_zero() => return Err(failure.cause()),
-                Some(Price::Wait) => {}
                 Some(Price::Attempt) => retries.spend(),
                 Some(Price::Budget) => {
                     let is_affordable = worker.budget.borrow_mut().take(worker.seconds());

@@ -7,8 +7,6 @@ use super::failure::Failure;
 pub(super) enum Price {
     /// Nothing: no time was lost and no replica had work with it.
     Nothing,
-    /// A wait, if requests may wait: until there is a descriptor.
-    Wait,
     /// One of the request's attempts.
     Attempt,
     /// One of the request's attempts, if the worker as a whole can afford it: when many replicas fail at once, each
@@ -50,8 +48,7 @@ impl Retries {
     /// that may just have been closed too late: a request that kills whoever gets it must not go round all replicas.
     pub(super) fn price(&self, failure: &Failure, was_reused: bool, is_replayable: bool) -> Option<Price> {
         let price = match failure {
-            Failure::Connect(_) | Failure::Unsent => Price::Nothing,
-            Failure::OutOfDescriptors(_) => Price::Wait,
+            Failure::Connect(_) | Failure::Unsent | Failure::OutOfDescriptors(_) => Price::Nothing,
             Failure::ConnectTimeout => Price::Budget,
             // What is declared dead is so once, and has no more requests than it had.
             Failure::Lost { answer_began: false, .. } if is_replayable => Price::Attempt,
@@ -59,10 +56,9 @@ impl Retries {
             Failure::Closed { answer_began: false, .. } if is_replayable => Price::Budget,
             _ => return None,
         };
-        let is_free = matches!(price, Price::Nothing | Price::Wait);
         match failure {
             _ if !self.is_allowed => None,
-            _ if is_free || self.has_left() => Some(price),
+            _ if price == Price::Nothing || self.has_left() => Some(price),
             Failure::Closed { .. } => Some(Price::Overdrawn),
             _ => None,
         }
@@ -89,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_not_sent_again_unless_it_may_be_replayed() {
-        use Price::{Attempt, Budget, Nothing, Wait};
+        use Price::{Attempt, Budget, Nothing};
         let lost = |answer_began| Failure::Lost { answer_began, news: "" };
         let retries = Retries::new(1);
         // Not replayable; replayable, on a new connection and on a kept one.
@@ -102,7 +98,7 @@ mod tests {
             (lost(false), [None, Some(Attempt), Some(Attempt)]),
             (lost(true), [None; 3]),
             (Failure::ResponseTimeout, [None; 3]),
-            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), [Some(Wait); 3]),
+            (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), [Some(Nothing); 3]),
             (Failure::Protocol("x"), [None; 3]),
             (Failure::ClientBrokeOff, [None; 3]),
             (Failure::ClientStalled, [None; 3]),
