@@ -130,6 +130,18 @@ async fn stop(load: Crowd, what: &str) -> [Tally; 3] {
     tallies
 }
 
+/// Restarts under load, the old process stopping before the next one starts.
+async fn restarts(site: &Site, run: impl AsyncFn() -> Process, what: &str) -> [Tally; 3] {
+    let mut running = run().await;
+    let load = Crowd::start(CLIENTS, site.addr, "/slow?ms=2");
+    for _ in 0..RESTARTS {
+        requests(site, 500).await;
+        running.stop().await;
+        running = run().await;
+    }
+    stop(load, what).await
+}
+
 /// Until so many more requests have come through.
 async fn requests(site: &Site, more: u64) {
     let until = site.replica.requests() + more;
@@ -139,14 +151,7 @@ async fn requests(site: &Site, more: u64) {
 #[tokio::test]
 async fn plainly_restarted_it_refuses_in_between() {
     let site = Site::new();
-    let mut running = site.run_plainly().await;
-    let load = Crowd::start(CLIENTS, site.addr, "/slow?ms=2");
-    for _ in 0..RESTARTS {
-        requests(&site, 500).await;
-        running.stop().await;
-        running = site.run_plainly().await;
-    }
-    let [anew, ..] = stop(load, "plain restart").await;
+    let [anew, ..] = restarts(&site, async || site.run_plainly().await, "plain restart").await;
     assert!(anew.refused > 0, "or the other tests would show nothing");
 }
 
@@ -154,14 +159,7 @@ async fn plainly_restarted_it_refuses_in_between() {
 async fn with_the_port_kept_a_restart_refuses_nobody() {
     let site = Site::new();
     let _keeper = site.keeper().await;
-    let mut running = site.run_kept().await;
-    let load = Crowd::start(CLIENTS, site.addr, "/slow?ms=2");
-    for _ in 0..RESTARTS {
-        requests(&site, 500).await;
-        running.stop().await;
-        running = site.run_kept().await;
-    }
-    assert_nothing_lost(&stop(load, "port kept, one after the other").await);
+    assert_nothing_lost(&restarts(&site, async || site.run_kept().await, "port kept, one after the other").await);
 }
 
 #[tokio::test]
@@ -217,14 +215,7 @@ async fn systemd_keeps_the_port_as_well() {
         command.env_clear().stdin(OwnedFd::from(port.try_clone().unwrap()));
         site.until_ready((Process::spawn(&mut command), admin)).await
     };
-    let mut running = run().await;
-    let load = Crowd::start(CLIENTS, site.addr, "/slow?ms=2");
-    for _ in 0..RESTARTS {
-        requests(&site, 500).await;
-        running.stop().await;
-        running = run().await;
-    }
-    assert_nothing_lost(&stop(load, "systemd's socket").await);
+    assert_nothing_lost(&restarts(&site, run, "systemd's socket").await);
 }
 
 fn assert_nothing_lost([anew, busy, idle]: &[Tally; 3]) {

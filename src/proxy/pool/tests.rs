@@ -1,13 +1,11 @@
 //! One pool before one replica, whose ends of the connections the tests hold.
 
 use super::*;
-use crate::proxy::tests::support::{DEADLINE, spec};
+use crate::proxy::tests::support::{DEADLINE, NoDescriptors, spec};
 use crate::registry::RegistryWriter;
 use crate::replica::{Health, Lifecycle, ReplicaSpec};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream as StdStream};
-use std::os::fd::AsRawFd;
 
 struct Bench {
     pool: Pool,
@@ -71,14 +69,10 @@ async fn the_newest_is_taken_first_and_only_so_many_are_kept() {
 async fn idle_connections_give_way_where_descriptors_are_short() {
     let bench = Bench::new();
     let _ends = bench.fill(1).await;
-    // The lowest number that is free: whoever needs one more than there are now gets none.
-    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
-    let before = getrlimit(Resource::Nofile);
-    let lowered = Rlimit { current: Some(next.unsigned_abs().into()), ..before };
-    setrlimit(Resource::Nofile, lowered).unwrap();
+    let shortage = NoDescriptors::left();
     let first = bench.pool.connect(&bench.replica, DEADLINE, || false).await;
     let second = bench.pool.connect(&bench.replica, DEADLINE, || false).await;
-    setrlimit(Resource::Nofile, before).unwrap();
+    drop(shortage);
     assert!(first.is_ok(), "the idle one made way: {first:?}");
     assert!(matches!(second, Err(Failure::OutOfDescriptors(_))), "there was none left to make way: {second:?}");
     assert_eq!(bench.idle(), 0);

@@ -1,15 +1,12 @@
 //! Requests that no replica can take now: they wait for one, in order, for as long as they may.
 
 use std::num::NonZeroU32;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::{Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::support::*;
 use crate::config::settings::ProxySettings;
@@ -26,6 +23,12 @@ fn holding(settings: &mut ProxySettings) {
 /// A replica's facts with a limit of requests at once.
 fn limited(replica: &FakeReplica, limit: u32) -> ReplicaSpec {
     ReplicaSpec { max_concurrency: NonZeroU32::new(limit), ..spec("gateway", 1, replica.addr) }
+}
+
+/// What was asked of the replica, in order.
+fn targets(replica: &FakeReplica) -> Vec<String> {
+    let requests = replica.requests.lock().unwrap();
+    requests.iter().map(|request| request.head.split(' ').nth(1).unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -76,9 +79,7 @@ fn the_first_to_come_is_the_first_to_be_served() {
     for client in &mut clients {
         assert_eq!(client.read_message().unwrap().status(), 200);
     }
-    let requests = replica.requests.lock().unwrap();
-    let targets: Vec<_> = requests.iter().map(|request| request.head.split(' ').nth(1).unwrap()).collect();
-    assert_eq!(targets, ["/0", "/1", "/2", "/3", "/4"]);
+    assert_eq!(targets(&replica), ["/0", "/1", "/2", "/3", "/4"]);
 }
 
 #[test]
@@ -262,9 +263,7 @@ fn nobody_overtakes_who_waits() {
     (0..3).for_each(|_| answer.send(()).unwrap());
     let answers = [busy.read_message(), patient.read_message(), busy.read_message()];
     assert_eq!(answers.map(|answer| answer.unwrap().status()), [200; 3]);
-    let requests = replica.requests.lock().unwrap();
-    let targets: Vec<_> = requests.iter().map(|request| request.head.split(' ').nth(1).unwrap()).collect();
-    assert_eq!(targets, ["/busy-1", "/patient", "/busy-2"]);
+    assert_eq!(targets(&replica), ["/busy-1", "/patient", "/busy-2"]);
 }
 
 #[test]
@@ -273,13 +272,10 @@ fn a_request_waits_for_a_descriptor() {
     let proxy = Proxy::with(&[replica.addr], holding);
     let mut client = proxy.connect();
     eventually("it is let in", || proxy.context.metrics.connections_open.load(Ordering::SeqCst) == 1);
-    // The lowest number that is free: whoever needs one more than there are now gets none.
-    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
-    let before = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(next.unsigned_abs().into()), ..before }).unwrap();
+    let shortage = NoDescriptors::left();
     client.send(POST);
     eventually("it waits", || proxy.held() == 1);
-    setrlimit(Resource::Nofile, before).unwrap();
+    drop(shortage);
     assert_eq!(client.read_message().unwrap().status(), 200);
     assert_eq!(replica.count(), 1);
 }

@@ -3,7 +3,6 @@
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -52,16 +51,7 @@ fn a_stop_leaves_the_queue_to_the_next() {
 
 #[test]
 fn at_the_limit_who_was_accepted_is_answered_here_and_who_waits_by_the_next() {
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let replica = FakeReplica::start(move |mut served| {
-        while let Some(request) = served.request() {
-            if request.head.starts_with("GET /slow") {
-                wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
-            }
-            served.talk.send(OK);
-        }
-    });
+    let (replica, go) = FakeReplica::slow_until_told();
     let kept = keep();
     let old = Proxy::on(&kept, &[replica.addr], |s| s.limits.connections = NonZeroUsize::new(1));
     let mut busy = old.connect();

@@ -139,16 +139,7 @@ fn neither_of_them_ends_a_request_that_takes_long() {
 
 #[test]
 fn a_stop_ends_idle_connections_and_lets_requests_finish() {
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let replica = FakeReplica::start(move |mut served| {
-        while let Some(request) = served.request() {
-            if request.head.starts_with("GET /slow") {
-                wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
-            }
-            served.talk.send(OK);
-        }
-    });
+    let (replica, go) = FakeReplica::slow_until_told();
     let proxy = Proxy::with(&[replica.addr], |s| s.threads = std::num::NonZeroUsize::new(2).unwrap());
     let (mut idle, mut fresh, mut busy) = (proxy.connect(), proxy.connect(), proxy.connect());
     assert_eq!(idle.ask(GET).status(), 200);

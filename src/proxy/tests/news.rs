@@ -146,19 +146,7 @@ fn an_answer_that_has_begun_and_a_tunnel_end_with_their_replica() {
 
 #[test]
 fn a_connect_that_hangs_does_not_outlast_its_replica() {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    listener.listen(0).unwrap();
-    let addr = listener.local_addr().unwrap().as_socket().unwrap();
-    // Nobody accepts: once the queue is full, the kernel answers no further SYN.
-    let _queued: Vec<_> = (0..4)
-        .map(|_| {
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            let _ = socket.connect(&addr.into());
-            socket
-        })
-        .collect();
+    let (_held, addr) = hanging();
     let second = FakeReplica::answering(OK);
     let mut proxy = Proxy::start(&[addr]);
     let mut client = proxy.connect();

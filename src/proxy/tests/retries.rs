@@ -75,19 +75,7 @@ fn without_retries_a_refusal_is_the_answer() {
 
 #[test]
 fn a_connect_that_hangs_is_504() {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    listener.listen(0).unwrap();
-    let addr = listener.local_addr().unwrap().as_socket().unwrap();
-    // Nobody accepts: once the queue is full, the kernel answers no further SYN.
-    let _queued: Vec<_> = (0..4)
-        .map(|_| {
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            let _ = socket.connect(&addr.into());
-            socket
-        })
-        .collect();
+    let (_held, addr) = hanging();
     let proxy = Proxy::with(&[addr], |s| s.connect_timeout = Duration::from_millis(50));
     let answer = proxy.ask(POST);
     assert_eq!((answer.status(), answer.error().as_str()), (504, "connect-timeout"));

@@ -4,10 +4,13 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::change::{Change, Provider, Sighting};
 use crate::config::settings::{EjectSettings, HoldSettings, LimitSettings, ProxySettings};
@@ -225,6 +228,21 @@ impl FakeReplica {
         })
     }
 
+    /// Answers every request at once, but a `GET /slow` when it is told to.
+    pub(super) fn slow_until_told() -> (Self, mpsc::Sender<()>) {
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let replica = Self::start(move |mut served| {
+            while let Some(request) = served.request() {
+                if request.head.starts_with("GET /slow") {
+                    wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+                }
+                served.talk.send(OK);
+            }
+        });
+        (replica, go)
+    }
+
     /// The only request so far.
     pub(super) fn request(&self) -> Message {
         let requests = self.requests.lock().unwrap();
@@ -243,6 +261,42 @@ pub(super) fn refusing() -> (socket2::Socket, SocketAddr) {
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)
+}
+
+/// An address at which connects hang for as long as the sockets live.
+pub(super) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
+    let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    // Nobody accepts: once the queue is full, the kernel answers no further SYN.
+    let queued = (0..4).map(|_| {
+        let socket = socket();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&addr.into());
+        socket
+    });
+    (std::iter::once(listener).chain(queued).collect(), addr)
+}
+
+/// A process that can open no file for as long as this lives; what it has open it keeps.
+pub(in crate::proxy) struct NoDescriptors(Rlimit);
+
+impl NoDescriptors {
+    pub(in crate::proxy) fn left() -> Self {
+        // The lowest number that is free: whoever needs one more than there are now gets none.
+        let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(next.unsigned_abs().into()), ..before }).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for NoDescriptors {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.0).unwrap();
+    }
 }
 
 /// Limits that no test reaches unless it changes them.
