@@ -5,6 +5,7 @@
 //! worker threads:  listener → pipeline → replica (one runtime each; requests share only the registry)
 //! ```
 
+mod providers;
 mod signals;
 
 use std::io;
@@ -15,17 +16,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminState, Readiness};
-use crate::change::{Change, Observed, Provider, Sighting};
-use crate::config::settings::{DockerSettings, EjectSettings, ListenFrom, Settings, ShutdownSettings};
+use crate::config::settings::{EjectSettings, ListenFrom, Settings, ShutdownSettings};
 use crate::config::systemd;
-use crate::discovery::docker::Watcher;
 use crate::discovery::status::DiscoveryStatus;
 use crate::drain::Drains;
 use crate::health::{Ejector, Prober, SlowStart};
@@ -33,11 +31,8 @@ use crate::metrics::ProxyMetrics;
 use crate::port::{self, Keeper, PortError};
 use crate::proxy::{Admission, Context, Hold, Listener, ProxyError, Worker, connection_limit};
 use crate::registry::{Registry, RegistryWriter};
-use crate::replica::Lifecycle;
+use providers::Providers;
 use signals::Signals;
-
-/// Changes that may wait for the registry writer. It never waits for anything else, so this is slack for a burst.
-const CHANGES_WAITING: usize = 1024;
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +178,7 @@ impl App {
 
         let (registry, writer) = Registry::new();
         let metrics = Arc::new(ProxyMetrics::default());
-        let status = settings.docker.as_ref().map(|_| Arc::new(DiscoveryStatus::default()));
+        let providers = Providers::new(&settings);
         let readiness = Arc::new(Readiness::default());
         let stop_accepting = CancellationToken::new();
         // Dropped on every early return, and with the app: no thread outlives it.
@@ -209,19 +204,13 @@ impl App {
         let control = Control {
             registry: registry.clone(),
             writer,
-            status: status.clone(),
-            docker: settings.docker,
+            statuses: providers.statuses(),
             eject: settings.proxy.eject,
             slow_start: settings.proxy.slow_start,
-            statics: settings
-                .statics
-                .into_iter()
-                .map(|spec| Sighting { spec, lifecycle: Lifecycle::Running })
-                .collect(),
             admin_listener,
             admin: AdminState {
                 registry: registry.clone(),
-                discovery: status,
+                discovery: providers.statuses(),
                 proxy: metrics,
                 readiness: Arc::clone(&readiness),
                 service: settings.proxy.service.clone(),
@@ -229,6 +218,7 @@ impl App {
                 version: env!("CARGO_PKG_VERSION"),
                 started: SystemTime::now(),
             },
+            providers,
             stop: stop_control.token().clone(),
         };
         let runtime = single_threaded_runtime()?;
@@ -297,29 +287,20 @@ fn join_all(threads: Vec<JoinHandle<()>>) {
 struct Control {
     registry: Registry,
     writer: RegistryWriter,
-    status: Option<Arc<DiscoveryStatus>>,
-    docker: Option<DockerSettings>,
+    statuses: Vec<Arc<DiscoveryStatus>>,
+    providers: Providers,
     eject: EjectSettings,
     slow_start: Duration,
-    statics: Vec<Sighting>,
     admin_listener: TcpListener,
     admin: AdminState,
     stop: CancellationToken,
 }
 
 impl Control {
-    async fn run(mut self) {
-        if !self.statics.is_empty() {
-            self.writer.apply(Change::Reset { provider: Provider::Static, replicas: self.statics });
-        }
-        let (readiness, status) = (Arc::clone(&self.admin.readiness), self.status.clone());
+    async fn run(self) {
+        let readiness = Arc::clone(&self.admin.readiness);
         let mut tasks = JoinSet::new();
-        if let (Some(docker), Some(status)) = (self.docker, &self.status) {
-            // Made here: the writer ends with the last sender, so there must be none but the watcher's.
-            let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
-            tasks.spawn(Watcher::new(docker, Arc::clone(status), changes).run(self.stop.clone()));
-            tasks.spawn(write(self.writer, inbox, Arc::clone(status)));
-        }
+        self.providers.spawn(self.writer, &mut tasks, &self.stop);
         tasks.spawn(Drains::new(self.registry.clone()).run(self.stop.clone()));
         if self.eject.is_on() {
             tasks.spawn(Ejector::new(self.registry.clone(), self.eject).run(self.stop.clone()));
@@ -329,44 +310,32 @@ impl Control {
         }
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
         tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
-        supervise(tasks, &readiness, status.as_deref()).await;
+        supervise(tasks, &readiness, &self.statuses).await;
     }
 }
 
 /// Waits for every control task. One that panics takes neither the others nor the traffic with it, which goes on with
 /// the last truth; but it must not look as if that truth were still kept.
-async fn supervise(mut tasks: JoinSet<()>, readiness: &Readiness, status: Option<&DiscoveryStatus>) {
+async fn supervise(mut tasks: JoinSet<()>, readiness: &Readiness, statuses: &[Arc<DiscoveryStatus>]) {
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             error!(cause = %error, "Control task failed: going on with what is known; only a restart helps");
             readiness.set_failed();
-            if let Some(status) = status {
-                status.set_connected(false);
-            }
-        }
-    }
-}
-
-/// The registry's one writer: applies changes in the order in which they come, until every provider is gone.
-async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, status: Arc<DiscoveryStatus>) {
-    while let Some(Observed { change, at }) = inbox.recv().await {
-        let is_reset = matches!(change, Change::Reset { .. });
-        let changed = writer.apply(change);
-        if is_reset {
-            status.set_synced();
-        } else if changed {
-            status.event_to_route.observe(at.elapsed());
+            statuses.iter().for_each(|status| status.set_connected(false));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::provider::Provider;
 
     #[tokio::test]
     async fn a_control_task_that_panics_is_told_and_the_others_go_on() {
-        let (readiness, status) = (Readiness::default(), DiscoveryStatus::default());
+        let (readiness, status) = (Readiness::default(), Arc::new(DiscoveryStatus::new(Provider::DOCKER)));
         readiness.set_listening();
         status.set_synced();
         status.set_connected(true);
@@ -377,9 +346,9 @@ mod tests {
             tokio::task::yield_now().await;
             alive.send(()).await.unwrap()
         });
-        supervise(tasks, &readiness, Some(&status)).await;
+        supervise(tasks, &readiness, std::slice::from_ref(&status)).await;
         assert_eq!(is_alive.recv().await, Some(()));
-        assert_eq!(readiness.reasons(Some(&status)), ["a control task failed: only a restart helps"]);
+        assert_eq!(readiness.reasons(std::slice::from_ref(&status)), ["a control task failed: only a restart helps"]);
         assert!(!status.is_connected());
     }
 }

@@ -1,27 +1,9 @@
 //! The change: a fact that a provider tells the registry.
 
-use std::fmt;
 use std::time::Instant;
 
+use crate::provider::Provider;
 use crate::replica::{Lifecycle, ReplicaId, ReplicaSpec};
-
-/// Who told us about a replica. A provider's changes touch only its own replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Provider {
-    /// A Docker engine.
-    Docker,
-    /// The `--static` flag.
-    Static,
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Docker => "docker",
-            Self::Static => "static",
-        })
-    }
-}
 
 /// What a provider knows of one replica: the fixed facts and where it is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +26,7 @@ pub enum Change {
     },
     /// A replica is there, or some of its facts are new. Never ends a drain.
     Upsert {
-        /// Who says so.
-        provider: Provider,
-        /// The replica.
+        /// The replica, as its provider sees it.
         replica: Box<Sighting>,
     },
     /// No new requests for this replica; the old ones finish. Lasts until `Remove`.
@@ -63,6 +43,16 @@ pub enum Change {
         /// Which replica.
         id: ReplicaId,
     },
+}
+
+impl Change {
+    /// Who says so.
+    pub fn provider(&self) -> &Provider {
+        match self {
+            Self::Reset { provider, .. } | Self::Drain { provider, .. } | Self::Remove { provider, .. } => provider,
+            Self::Upsert { replica } => &replica.spec.provider,
+        }
+    }
 }
 
 /// A change with the moment at which its provider learnt of it.

@@ -101,7 +101,8 @@ mod tests {
     use tracing::subscriber::DefaultGuard;
 
     use super::*;
-    use crate::change::{Change, Provider};
+    use crate::change::Change;
+    use crate::provider::Provider;
     use crate::registry::RegistryWriter;
     use crate::registry::fixtures::{running, spec};
 
@@ -144,7 +145,7 @@ mod tests {
         }
 
         fn drain(&mut self) {
-            self.writer.apply(Change::Drain { provider: Provider::Docker, id: self.replica.id().clone() });
+            self.writer.apply(Change::Drain { provider: Provider::DOCKER, id: self.replica.id().clone() });
         }
 
         fn drain_by_hand(&self, is_drained: bool) {
@@ -177,7 +178,7 @@ mod tests {
         room.end_request();
         assert_eq!(room.said().await, ["service=gateway replica=gateway-1"]);
         room.registry.announce();
-        room.writer.apply(Change::Remove { provider: Provider::Docker, id: room.replica.id().clone() });
+        room.writer.apply(Change::Remove { provider: Provider::DOCKER, id: room.replica.id().clone() });
         assert_eq!(room.said().await.len(), 1);
         room.stop.cancel();
         timeout(LOOK_INTERVAL, room.following).await.expect("it ends").unwrap();
@@ -189,7 +190,7 @@ mod tests {
         room.begin_request();
         room.drain();
         assert_eq!(room.said().await, [""; 0]);
-        room.writer.apply(Change::Remove { provider: Provider::Docker, id: room.replica.id().clone() });
+        room.writer.apply(Change::Remove { provider: Provider::DOCKER, id: room.replica.id().clone() });
         assert_eq!(room.said().await, [""; 0]);
         room.replica.metrics().record_cut();
         room.end_request();

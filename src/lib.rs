@@ -13,7 +13,7 @@
 //!
 //! # Where to begin
 //!
-//! The nouns are [`replica`], [`service`] and [`change`]; the three rooms of the sentence above are [`discovery`],
+//! The nouns are [`replica`], [`service`], [`provider`] and [`change`]; the three rooms of the sentence above are [`discovery`],
 //! [`registry`] and [`balancer`]. [`proxy`] moves the requests, [`health`] probes and ejects, [`drain`] follows drains
 //! to their end, [`admin`] tells people and drains for them, [`config`] reads what was asked for, [`port`] keeps the port
 //! open across restarts, and [`app`] wires it all.
@@ -45,6 +45,7 @@ pub mod drain;
 pub mod health;
 pub mod metrics;
 pub mod port;
+pub mod provider;
 pub mod proxy;
 pub mod registry;
 pub mod replica;

@@ -13,7 +13,8 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
-use crate::change::{Change, Provider, Sighting};
+use crate::change::{Change, Sighting};
+use crate::provider::Provider;
 use crate::replica::{Lifecycle, Replica, ReplicaId};
 use crate::service::ServiceName;
 
@@ -111,8 +112,32 @@ impl Registry {
 #[derive(Debug)]
 pub struct RegistryWriter {
     registry: Registry,
-    /// Every replica with the provider that told of it, so that `Drain` and `Remove` need only its id.
-    known: HashMap<ReplicaId, (Provider, Arc<Replica>)>,
+    known: HashMap<ReplicaId, Known>,
+}
+
+/// A replica with all that was said of it: the same container may be seen through a Swarm's manager and by the engine
+/// that runs it.
+#[derive(Debug)]
+struct Known {
+    replica: Arc<Replica>,
+    /// At most one of each provider, in the order of the providers. Never empty.
+    claims: Vec<Sighting>,
+}
+
+impl Known {
+    fn find(&self, provider: &Provider) -> Result<usize, usize> {
+        self.claims.binary_search_by(|claim| claim.spec.provider.cmp(provider))
+    }
+
+    fn claim_of(&mut self, provider: &Provider) -> Option<&mut Sighting> {
+        self.find(provider).ok().and_then(|index| self.claims.get_mut(index))
+    }
+}
+
+/// What it all comes to: the facts of the provider that is believed first, and the worst that any says of its life.
+fn settled(claims: &[Sighting]) -> Option<Sighting> {
+    let lifecycle = claims.iter().map(|claim| claim.lifecycle).max()?;
+    Some(Sighting { spec: claims.first()?.spec.clone(), lifecycle })
 }
 
 /// What one change comes to, gathered before any of it becomes visible.
@@ -132,10 +157,10 @@ impl RegistryWriter {
     pub fn apply(&mut self, change: Change) -> bool {
         let mut edit = Edit::default();
         match change {
-            Change::Reset { provider, replicas } => self.reset(provider, replicas, &mut edit),
-            Change::Upsert { provider, replica } => self.upsert(provider, *replica, &mut edit),
-            Change::Drain { provider, id } => self.drain(provider, &id, &mut edit),
-            Change::Remove { provider, id } => self.remove(provider, &id, &mut edit),
+            Change::Reset { provider, replicas } => self.reset(&provider, replicas, &mut edit),
+            Change::Upsert { replica } => self.upsert(*replica, &mut edit),
+            Change::Drain { provider, id } => self.drain(&provider, &id, &mut edit),
+            Change::Remove { provider, id } => self.remove(&provider, &id, &mut edit),
         }
         let changed = edit.advanced || !edit.stale.is_empty();
         self.publish(edit);
@@ -145,60 +170,59 @@ impl RegistryWriter {
         changed
     }
 
-    fn reset(&mut self, provider: Provider, replicas: Vec<Sighting>, edit: &mut Edit) {
+    fn reset(&mut self, provider: &Provider, replicas: Vec<Sighting>, edit: &mut Edit) {
         let listed: BTreeMap<_, _> = replicas.into_iter().map(|r| (r.spec.id.clone(), r)).collect();
-        let unlisted: Vec<_> = self.known.keys().filter(|id| !listed.contains_key(*id)).cloned().collect();
+        let is_unlisted =
+            |(id, known): &(&ReplicaId, &Known)| !listed.contains_key(*id) && known.find(provider).is_ok();
+        let unlisted: Vec<_> = self.known.iter().filter(is_unlisted).map(|(id, _)| id.clone()).collect();
         for id in unlisted {
             self.remove(provider, &id, edit);
         }
         for replica in listed.into_values() {
-            self.upsert(provider, replica, edit);
+            self.upsert(replica, edit);
         }
     }
 
-    fn upsert(&mut self, provider: Provider, Sighting { spec, lifecycle }: Sighting, edit: &mut Edit) {
-        let (id, service) = (spec.id.clone(), spec.service.clone());
-        let replica = match self.known.get(&id) {
-            Some((owner, _)) if *owner != provider => return,
-            None => {
-                info!(service = %service, replica = %spec.name, addr = %spec.addr, "Replica added");
-                Replica::new(spec, lifecycle)
-            }
-            Some((_, old)) if old.spec().addr != spec.addr || old.spec().service != service => {
-                // The same container at another address: nothing of the old one holds, but only a removal, as
-                // which a restart comes, ends a drain.
-                info!(service = %service, replica = %spec.name, addr = %spec.addr, "Replica moved");
-                edit.stale.insert(old.spec().service.clone());
-                edit.gone.push(Arc::clone(old));
-                let draining = old.lifecycle() == Lifecycle::Draining;
-                let new = Replica::new(spec, if draining { Lifecycle::Draining } else { lifecycle });
-                new.set_drained_by_hand(old.is_drained_by_hand());
-                new
-            }
-            Some((_, old)) => {
-                edit.advanced |= advance(old, lifecycle);
-                if *old.spec() == spec {
-                    return;
-                }
-                old.with_spec(spec)
-            }
+    fn upsert(&mut self, mut sighting: Sighting, edit: &mut Edit) {
+        let id = sighting.spec.id.clone();
+        let Some(known) = self.known.get_mut(&id) else {
+            let replica = Replica::new(sighting.spec.clone(), sighting.lifecycle);
+            let spec = replica.spec();
+            info!(service = %spec.service, replica = %spec.name, addr = %spec.addr, "Replica added");
+            edit.stale.insert(spec.service.clone());
+            self.known.insert(id, Known { replica: Arc::new(replica), claims: vec![sighting] });
+            return;
         };
-        self.known.insert(id, (provider, Arc::new(replica)));
-        edit.stale.insert(service);
+        match known.find(&sighting.spec.provider) {
+            Ok(index) => {
+                if let Some(claim) = known.claims.get_mut(index) {
+                    if claim.lifecycle == Lifecycle::Draining {
+                        sighting.lifecycle = Lifecycle::Draining;
+                    }
+                    *claim = sighting;
+                }
+            }
+            Err(index) => known.claims.insert(index, sighting),
+        }
+        settle(known, edit);
     }
 
-    fn drain(&mut self, provider: Provider, id: &ReplicaId, edit: &mut Edit) {
-        if let Some((owner, replica)) = self.known.get(id)
-            && *owner == provider
+    fn drain(&mut self, provider: &Provider, id: &ReplicaId, edit: &mut Edit) {
+        if let Some(known) = self.known.get_mut(id)
+            && let Some(claim) = known.claim_of(provider)
         {
-            edit.advanced |= advance(replica, Lifecycle::Draining);
+            claim.lifecycle = Lifecycle::Draining;
+            settle(known, edit);
         }
     }
 
-    fn remove(&mut self, provider: Provider, id: &ReplicaId, edit: &mut Edit) {
-        if self.known.get(id).is_some_and(|(owner, _)| *owner == provider)
-            && let Some((_, replica)) = self.known.remove(id)
-        {
+    fn remove(&mut self, provider: &Provider, id: &ReplicaId, edit: &mut Edit) {
+        let Some(known) = self.known.get_mut(id) else { return };
+        let Ok(index) = known.find(provider) else { return };
+        known.claims.remove(index);
+        if !known.claims.is_empty() {
+            settle(known, edit);
+        } else if let Some(Known { replica, .. }) = self.known.remove(id) {
             let spec = replica.spec();
             info!(service = %spec.service, replica = %spec.name, addr = %spec.addr, "Replica removed");
             edit.stale.insert(spec.service.clone());
@@ -209,7 +233,7 @@ impl RegistryWriter {
     /// The one store per change and service.
     fn publish(&self, edit: Edit) {
         let mut lists: HashMap<_, _> = edit.stale.into_iter().map(|service| (service, Vec::new())).collect();
-        for (_, replica) in self.known.values() {
+        for Known { replica, .. } in self.known.values() {
             if let Some(list) = lists.get_mut(&replica.spec().service) {
                 list.push(Arc::clone(replica));
             }
@@ -225,6 +249,32 @@ impl RegistryWriter {
             replica.set_lifecycle(Lifecycle::Draining);
         }
     }
+}
+
+/// Brings the replica in line with what is said of it now.
+fn settle(known: &mut Known, edit: &mut Edit) {
+    let Some(Sighting { spec, lifecycle }) = settled(&known.claims) else { return };
+    let old = &known.replica;
+    let is_moved = old.spec().addr != spec.addr || old.spec().service != spec.service;
+    // Nobody says any more that it drains, so that it was restarted.
+    let is_back = old.lifecycle() == Lifecycle::Draining && lifecycle != Lifecycle::Draining;
+    let replica = if is_moved || is_back {
+        // The same container at another address, or in another run: nothing of the old one holds.
+        info!(service = %spec.service, replica = %spec.name, addr = %spec.addr, "Replica moved");
+        edit.stale.insert(old.spec().service.clone());
+        edit.gone.push(Arc::clone(old));
+        let new = Replica::new(spec, lifecycle);
+        new.set_drained_by_hand(old.is_drained_by_hand());
+        new
+    } else {
+        edit.advanced |= advance(old, lifecycle);
+        if *old.spec() == spec {
+            return;
+        }
+        old.with_spec(spec)
+    };
+    edit.stale.insert(replica.spec().service.clone());
+    known.replica = Arc::new(replica);
 }
 
 /// Moves a replica's lifecycle on; a draining one stays draining.

@@ -19,6 +19,7 @@ use crossbeam_utils::CachePadded;
 
 use self::standing::{LatencyCell, Load};
 use crate::metrics::ReplicaMetrics;
+use crate::provider::Provider;
 use crate::service::ServiceName;
 
 pub use self::condition::{Health, Lifecycle, State};
@@ -92,6 +93,8 @@ impl Default for ProbeSpec {
 pub struct ReplicaSpec {
     /// The identity.
     pub id: ReplicaId,
+    /// Who told of it.
+    pub provider: Provider,
     /// The service it belongs to.
     pub service: ServiceName,
     /// What `X-Served-By` says: `gateway-3`, or the container's own name outside Compose.

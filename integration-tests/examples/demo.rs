@@ -142,12 +142,12 @@ fn settings(engine: &FakeEngine) -> Settings {
     Settings {
         proxy: ProxySettings { listen: ([127, 0, 0, 1], 8080).into(), ..ProxySettings::default() },
         admin_listen: ([127, 0, 0, 1], 9900).into(),
-        docker: Some(DockerSettings {
+        docker: vec![DockerSettings {
             host: engine.host(),
             project: Some(PROJECT.to_owned()),
             network: Some(NETWORK.to_owned()),
             ..DockerSettings::default()
-        }),
+        }],
         ..Settings::default()
     }
 }

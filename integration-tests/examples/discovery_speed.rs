@@ -80,12 +80,12 @@ fn settings(engine: &FakeEngine) -> Settings {
     Settings {
         proxy: ProxySettings { listen: ([127, 0, 0, 1], 0).into(), ..ProxySettings::default() },
         admin_listen: ([127, 0, 0, 1], 0).into(),
-        docker: Some(DockerSettings {
+        docker: vec![DockerSettings {
             host: engine.host(),
             project: Some("speed".to_owned()),
             network: Some("speed_default".to_owned()),
             ..DockerSettings::default()
-        }),
+        }],
         ..Settings::default()
     }
 }

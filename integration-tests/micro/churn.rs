@@ -15,7 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel::balancer::{Balancer, Tried};
-use evenkeel::change::{Change, Provider};
+use evenkeel::change::Change;
+use evenkeel::provider::Provider;
 use evenkeel::registry::Registry;
 use evenkeel::replica::ReplicaId;
 use evenkeel::service::Policy;
@@ -148,9 +149,9 @@ fn write(gateway: &mut Gateway, is_changing: bool, shared: &Shared) -> u64 {
         turn += 1;
         if gateway.is_ready(guest) {
             let id = || ReplicaId::from(id(guest));
-            gateway.writer.apply(Change::Drain { provider: Provider::Static, id: id() });
+            gateway.writer.apply(Change::Drain { provider: Provider::STATIC, id: id() });
             shared.left.store(guest, Ordering::SeqCst);
-            gateway.writer.apply(Change::Remove { provider: Provider::Static, id: id() });
+            gateway.writer.apply(Change::Remove { provider: Provider::STATIC, id: id() });
             (changes, guest) = (changes + 2, guest + 1);
         }
     }

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use evenkeel::change::{Change, Provider, Sighting};
+use evenkeel::change::{Change, Sighting};
 use evenkeel::health::Prober;
+use evenkeel::provider::Provider;
 use evenkeel::registry::{Registry, RegistryWriter};
 use evenkeel::replica::{Lifecycle, ProbeSpec, ReplicaSpec};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,7 @@ impl Gateway {
     pub(crate) fn upsert(&mut self, number: u32, weight: u16) -> bool {
         let spec = ReplicaSpec {
             id: id(number).into(),
+            provider: Provider::STATIC,
             service: "gateway".into(),
             name: id(number),
             project: None,
@@ -61,7 +63,7 @@ impl Gateway {
             max_concurrency: None,
         };
         let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
-        self.writer.apply(Change::Upsert { provider: Provider::Static, replica })
+        self.writer.apply(Change::Upsert { replica })
     }
 
     /// Whether the replica of this number takes requests.

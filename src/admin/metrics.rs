@@ -50,22 +50,30 @@ impl Collector for Scrape {
 
 impl Scrape {
     fn write_discovery(&self, page: &mut Page) -> fmt::Result {
-        let Some(docker) = self.state.discovery.as_deref() else { return Ok(()) };
-        let count = |counter: &AtomicU64| of_docker(counter.load(Ordering::Relaxed));
-        let DiscoveryStatus { reconnects, resyncs, decode_errors, events, event_to_route, .. } = docker;
-
-        let connected = u64::from(docker.is_connected());
-        page.gauge("evenkeel_discovery_connected", "1 if the event stream is up.", of_docker(connected))?;
-        let last_sync = of_docker(docker.last_sync().map_or(0.0, unix_seconds));
+        let all = &self.state.discovery;
+        if all.is_empty() {
+            return Ok(());
+        }
+        let counts = |counter: fn(&DiscoveryStatus) -> &AtomicU64| {
+            of_each(all, move |status| counter(status).load(Ordering::Relaxed))
+        };
+        let connected = of_each(all, |status| u64::from(status.is_connected()));
+        let help = "1 if the provider hears of what it follows.";
+        page.gauge("evenkeel_discovery_connected", help, connected)?;
+        let last_sync = of_each(all, |status| status.last_sync().map_or(0.0, unix_seconds));
         let help = "When the newest full list was applied; 0 before the first.";
         page.gauge("evenkeel_discovery_last_sync_timestamp_seconds", help, last_sync)?;
-        page.counter("evenkeel_discovery_events", "Events received.", count(events))?;
-        page.counter("evenkeel_discovery_reconnects", "Connections that had to be made anew.", count(reconnects))?;
-        page.counter("evenkeel_discovery_resyncs", "Full lists applied.", count(resyncs))?;
+        page.counter("evenkeel_discovery_events", "Events received.", counts(|s| &s.events))?;
+        page.counter(
+            "evenkeel_discovery_reconnects",
+            "Connections that had to be made anew.",
+            counts(|s| &s.reconnects),
+        )?;
+        page.counter("evenkeel_discovery_resyncs", "Full lists applied.", counts(|s| &s.resyncs))?;
         let help = "Events and answers that could not be decoded.";
-        page.counter("evenkeel_discovery_decode_errors", help, count(decode_errors))?;
+        page.counter("evenkeel_discovery_decode_errors", help, counts(|s| &s.decode_errors))?;
         let help = "From an event's arrival to its change being visible to the balancer.";
-        page.histogram("evenkeel_discovery_event_to_route_seconds", help, of_docker(event_to_route.read()))
+        page.histogram("evenkeel_discovery_event_to_route_seconds", help, of_each(all, |s| s.event_to_route.read()))
     }
 
     fn write_proxy(&self, page: &mut Page) -> fmt::Result {
@@ -106,9 +114,12 @@ impl Scrape {
     }
 }
 
-/// The one sample of a metric of the Docker provider.
-fn of_docker<V>(value: V) -> [(Labels<'static>, V); 1] {
-    [(vec![("provider", "docker".into())], value)]
+/// One sample for each provider.
+fn of_each<V>(
+    all: &[Arc<DiscoveryStatus>],
+    value: impl Fn(&DiscoveryStatus) -> V,
+) -> impl Iterator<Item = (Labels<'static>, V)> {
+    all.iter().map(move |status| (vec![("provider", status.provider().to_string().into())], value(status)))
 }
 
 fn unix_seconds(time: SystemTime) -> f64 {

@@ -35,8 +35,8 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 pub struct AdminState {
     /// The replicas.
     pub registry: Registry,
-    /// The Docker provider; `None` with `--no-docker`.
-    pub discovery: Option<Arc<DiscoveryStatus>>,
+    /// The providers that follow something; none with static replicas only.
+    pub discovery: Vec<Arc<DiscoveryStatus>>,
     /// The proxy's own counters.
     pub proxy: Arc<ProxyMetrics>,
     /// Whether we take requests.

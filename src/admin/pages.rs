@@ -117,8 +117,8 @@ pub(super) fn one_replica(state: &AdminState, key: Key, shortest: usize) -> Resu
 }
 
 async fn api_containers(State(state): Shared) -> Response {
-    let considered = state.discovery.as_ref().map(|docker| docker.considered()).unwrap_or_default();
-    let containers: Vec<_> = considered.into_iter().map(ContainerView::from).collect();
+    let considered = state.discovery.iter().flat_map(|status| status.considered());
+    let containers: Vec<_> = considered.map(ContainerView::from).collect();
     Json(json!({ "containers": containers })).into_response()
 }
 
@@ -140,7 +140,7 @@ async fn healthz(State(state): Shared) -> Response {
 }
 
 async fn readyz(State(state): Shared) -> Response {
-    let reasons = state.readiness.reasons(state.discovery.as_deref());
+    let reasons = state.readiness.reasons(&state.discovery);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
 }

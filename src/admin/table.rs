@@ -1,5 +1,6 @@
 //! The debug page: the replicas as a table for a person at a terminal.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::AdminState;
@@ -11,13 +12,13 @@ use crate::replica::State;
 /// The whole page: who we are, what discovery says, the replicas, and what was considered but is not among them.
 pub(super) fn page(state: &AdminState, service: Option<&str>, now: SystemTime) -> String {
     let replicas = replicas::list(&state.registry, service);
-    let mut others: Vec<_> = state.discovery.as_ref().map(|docker| docker.considered()).unwrap_or_default();
+    let mut others: Vec<_> = state.discovery.iter().flat_map(|status| status.considered()).collect();
     others.retain(|c| service.is_none_or(|name| c.service.as_ref().is_some_and(|s| s.as_str() == name)));
     let warnings: Vec<_> = others.iter().filter(|c| !c.warnings.is_empty()).cloned().collect();
     others.retain(|c| c.verdict != Verdict::Routed && replicas.iter().all(|r| r.id != c.id.as_str()));
 
     let mut page = format!("evenkeel {}, up {}\n", state.version, age(state.started, now));
-    page += &discovery_line(state.discovery.as_deref(), now);
+    page += &discovery_lines(&state.discovery, now);
     page += &count_line(&replicas, others.len());
     if !replicas.is_empty() {
         page += &format!("\n{}", replica_table(&replicas, now));
@@ -31,14 +32,21 @@ pub(super) fn page(state: &AdminState, service: Option<&str>, now: SystemTime) -
     page
 }
 
-fn discovery_line(discovery: Option<&DiscoveryStatus>, now: SystemTime) -> String {
-    let Some(docker) = discovery else { return "Docker: not used (--no-docker)\n".to_owned() };
+fn discovery_lines(discovery: &[Arc<DiscoveryStatus>], now: SystemTime) -> String {
+    if discovery.is_empty() {
+        return "static replicas only (--no-docker)\n".to_owned();
+    }
+    discovery.iter().map(|status| discovery_line(status, now)).collect()
+}
+
+fn discovery_line(status: &DiscoveryStatus, now: SystemTime) -> String {
+    let provider = status.provider();
     let connection =
-        if docker.is_connected() { "connected" } else { "NOT CONNECTED, the last known replicas serve on" };
-    match docker.last_sync() {
-        Some(at) => format!("Docker: {connection}, last full list {} ago\n", age(at, now)),
-        None if docker.is_connected() => "Docker: connected, first sync under way\n".to_owned(),
-        None => "Docker: NOT CONNECTED, first sync not done\n".to_owned(),
+        if status.is_connected() { "connected" } else { "NOT CONNECTED, the last known replicas serve on" };
+    match status.last_sync() {
+        Some(at) => format!("{provider}: {connection}, last full list {} ago\n", age(at, now)),
+        None if status.is_connected() => format!("{provider}: connected, first sync under way\n"),
+        None => format!("{provider}: NOT CONNECTED, first sync not done\n"),
     }
 }
 
@@ -196,7 +204,7 @@ mod tests {
         let page = page(&fixture.state, None, now);
         let expected = "\
 evenkeel 1.2.3, up 3h05m
-Docker: connected, first sync under way
+docker: connected, first sync under way
 4 replicas: 1 starting, 1 ready, 1 unhealthy, 1 draining
 
 NAME       SERVICE  STATE      HEALTH     ADDR             NETWORK       WEIGHT  IN-FLIGHT  TUNNELS  REQUESTS  ERRORS  SINCE  VERDICT
@@ -216,13 +224,13 @@ shop-gateway-1: label evenkeel.prot is unknown; did you mean evenkeel.port?
         let fixture = fixture();
         let page = page(&fixture.state, Some("nobody"), SystemTime::now());
         assert!(page.ends_with(
-            "Docker: NOT CONNECTED, first sync not done\n0 replicas; NONE TAKES REQUESTS, clients wait and then get 503\n"
+            "docker: NOT CONNECTED, first sync not done\n0 replicas; NONE TAKES REQUESTS, clients wait and then get 503\n"
         ));
         fixture.docker.set_synced();
         let now = fixture.docker.last_sync().unwrap() + Duration::from_secs(70);
-        let line = discovery_line(Some(&fixture.docker), now);
-        assert_eq!(line, "Docker: NOT CONNECTED, the last known replicas serve on, last full list 1m10s ago\n");
-        assert_eq!(discovery_line(None, now), "Docker: not used (--no-docker)\n");
+        let line = discovery_line(&fixture.docker, now);
+        assert_eq!(line, "docker: NOT CONNECTED, the last known replicas serve on, last full list 1m10s ago\n");
+        assert_eq!(discovery_lines(&[], now), "static replicas only (--no-docker)\n");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
-use crate::change::{Change, Provider, Sighting};
+use crate::change::{Change, Sighting};
 use crate::discovery::verdict::{Considered, Verdict};
 use crate::metrics::AttemptFailure;
+use crate::provider::Provider;
 use crate::registry::RegistryWriter;
 use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
 
@@ -30,10 +31,10 @@ pub(super) fn id(digit: char) -> ReplicaId {
 impl Fixture {
     pub(super) fn empty() -> Self {
         let (registry, writer) = Registry::new();
-        let docker = Arc::new(DiscoveryStatus::default());
+        let docker = Arc::new(DiscoveryStatus::new(Provider::DOCKER));
         let state = AdminState {
             registry,
-            discovery: Some(Arc::clone(&docker)),
+            discovery: vec![Arc::clone(&docker)],
             proxy: Arc::default(),
             readiness: Arc::default(),
             service: "gateway".into(),
@@ -58,6 +59,7 @@ impl Fixture {
     pub(super) fn add(&self, digit: char, name: &str, ip: u8, edit: impl FnOnce(&mut ReplicaSpec)) -> Arc<Replica> {
         let mut spec = ReplicaSpec {
             id: id(digit),
+            provider: Provider::DOCKER,
             service: "gateway".into(),
             name: name.to_owned(),
             project: Some("shop".to_owned()),
@@ -73,7 +75,7 @@ impl Fixture {
         edit(&mut spec);
         let (id, service) = (spec.id.clone(), spec.service.clone());
         let sighting = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
-        self.apply(Change::Upsert { provider: Provider::Docker, replica: sighting });
+        self.apply(Change::Upsert { replica: sighting });
         let replicas = self.state.registry.replicas(service.as_str()).unwrap();
         Arc::clone(replicas.list().iter().find(|replica| *replica.id() == id).unwrap())
     }
@@ -96,7 +98,7 @@ pub(super) fn fixture() -> Fixture {
     let old = fixture.add('c', "gateway-3", 5, |_| {});
     old.set_health(Health::Healthy);
     old.metrics().record_answer(200, Duration::from_millis(1));
-    fixture.apply(Change::Drain { provider: Provider::Docker, id: id('c') });
+    fixture.apply(Change::Drain { provider: Provider::DOCKER, id: id('c') });
     fixture.add('d', "gateway-3", 6, |_| {}).metrics().record_answer(200, Duration::from_millis(1));
     fixture
 }
@@ -281,7 +283,7 @@ async fn metrics_come_in_the_format_that_was_asked_for() {
 #[tokio::test]
 async fn without_docker_there_are_no_containers_and_no_discovery_metrics() {
     let mut fixture = fixture();
-    Arc::get_mut(&mut fixture.state).unwrap().discovery = None;
+    Arc::get_mut(&mut fixture.state).unwrap().discovery.clear();
     fixture.state.readiness.set_listening();
     let admin = Running::new(&fixture).await;
     assert_eq!(admin.get("/api/v1/containers").await.json(), json!({ "containers": [] }));

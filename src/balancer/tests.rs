@@ -8,8 +8,9 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::change::{Change, Provider, Sighting};
+use crate::change::{Change, Sighting};
 use crate::metrics::Fault;
+use crate::provider::Provider;
 use crate::registry::fixtures::{gateway, join, running, spec};
 use crate::replica::{Health, Lifecycle, ReplicaSpec};
 
@@ -155,12 +156,12 @@ fn nobody_holds_a_replica_that_has_stopped() {
             for round in 0..1_500 {
                 let old = Arc::clone(&registry.replicas("gateway").unwrap().list()[round % 8]);
                 let id = old.id().clone();
-                writer.apply(Change::Drain { provider: Provider::Docker, id: id.clone() });
+                writer.apply(Change::Drain { provider: Provider::DOCKER, id: id.clone() });
                 while old.in_flight() > 0 {
                     std::hint::spin_loop();
                 }
                 stopped.lock().unwrap().insert(old.incarnation());
-                writer.apply(Change::Remove { provider: Provider::Docker, id });
+                writer.apply(Change::Remove { provider: Provider::DOCKER, id });
                 join(&registry, &mut writer, old.spec().clone());
             }
             done.store(true, Ordering::Relaxed);
@@ -184,7 +185,7 @@ fn when_none_is_ready_all_that_run_share_the_requests() {
         fifth.set_health(Health::Unknown);
         assert_eq!(counts(&picks(&balancer, 90)).into_keys().collect::<Vec<_>>(), [6], "{policy}: one is ready");
         assert!(replicas.list().iter().all(|replica| replica.metrics().panic_picks() == 0));
-        writer.apply(Change::Drain { provider: Provider::Docker, id: "gateway-6".into() });
+        writer.apply(Change::Drain { provider: Provider::DOCKER, id: "gateway-6".into() });
         let counts = counts(&picks(&balancer, 300));
         assert_eq!(counts.keys().collect::<Vec<_>>(), [&1, &2, &3], "{policy}");
         let off = if policy == Policy::Random { 30 } else { 10 };
@@ -284,7 +285,7 @@ proptest! {
             for (((lifecycle, health, is_ejected, weight), trial), number) in conditions.iter().zip(1..) {
                 let spec = ReplicaSpec { weight: *weight, ..spec("gateway", number) };
                 let replica = Box::new(Sighting { spec, lifecycle: *lifecycle });
-                writer.apply(Change::Upsert { provider: Provider::Docker, replica });
+                writer.apply(Change::Upsert { replica });
                 let replica = Arc::clone(registry.replicas("gateway").unwrap().list().last().unwrap());
                 replica.set_health(*health);
                 if *is_ejected {
@@ -319,7 +320,7 @@ proptest! {
             for (number, limit) in (1..).zip(&limits) {
                 let spec = ReplicaSpec { max_concurrency: NonZeroU32::new(*limit), ..spec("gateway", number) };
                 let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
-                writer.apply(Change::Upsert { provider: Provider::Docker, replica });
+                writer.apply(Change::Upsert { replica });
             }
             let (balancer, room) = (Balancer::new(registry.clone(), policy, seed), limits.iter().sum::<u32>());
             let pick = || balancer.pick("gateway", &Tried::default());

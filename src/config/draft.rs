@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::parse;
-use super::settings::{DockerSettings, LogSettings, ProxySettings, Settings, ShutdownSettings, Token};
+use super::settings::{DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token};
+use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
 use crate::service::ServiceName;
 
@@ -16,6 +17,7 @@ pub(super) struct Draft {
     pub(super) admin_token: Option<Token>,
     /// The path of the file with the token.
     pub(super) admin_token_file: Option<String>,
+    pub(super) defaults: ReplicaDefaults,
     pub(super) docker: DockerSettings,
     pub(super) no_docker: bool,
     pub(super) statics: Vec<(ServiceName, SocketAddr)>,
@@ -31,6 +33,7 @@ impl Default for Draft {
             admin_write: false,
             admin_token: None,
             admin_token_file: None,
+            defaults: ReplicaDefaults::default(),
             docker: DockerSettings::default(),
             no_docker: false,
             statics: Vec::new(),
@@ -68,12 +71,13 @@ impl Draft {
     /// What the filled-in draft comes to.
     pub(super) fn finish(mut self) -> Settings {
         self.docker.service = self.proxy.service.clone();
+        self.docker.defaults = self.defaults.clone();
         let statics = self.statics.iter().map(|(service, addr)| self.static_replica(service, *addr)).collect();
         Settings {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token.filter(|_| self.admin_write),
-            docker: (!self.no_docker).then_some(self.docker),
+            docker: if self.no_docker { Vec::new() } else { vec![self.docker] },
             statics,
             shutdown: self.shutdown,
             log: self.log,
@@ -83,6 +87,7 @@ impl Draft {
     fn static_replica(&self, service: &ServiceName, addr: SocketAddr) -> ReplicaSpec {
         ReplicaSpec {
             id: ReplicaId::from(format!("static:{service}@{addr}")),
+            provider: Provider::STATIC,
             service: service.clone(),
             name: addr.to_string(),
             project: None,
@@ -91,9 +96,9 @@ impl Draft {
             network: None,
             addr,
             weight: 1,
-            probe: self.docker.probe.clone(),
-            drain_timeout: self.docker.drain_timeout,
-            max_concurrency: self.docker.max_concurrency,
+            probe: self.defaults.probe.clone(),
+            drain_timeout: self.defaults.drain_timeout,
+            max_concurrency: self.defaults.max_concurrency,
         }
     }
 }

@@ -318,7 +318,7 @@ pub static KEYS: &[Key] = &[
         value: "COUNT",
         fallback: Fallback::Text("off"),
         help: "Requests that a replica may have at once, beyond which others wait as --hold says; off: any number",
-        kind: Kind::Number(|d, t| put(&mut d.docker.max_concurrency, parse::concurrency(t))),
+        kind: Kind::Number(|d, t| put(&mut d.defaults.max_concurrency, parse::concurrency(t))),
     },
     Key {
         name: "max-held-requests",

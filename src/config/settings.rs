@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::metrics::Faults;
+use crate::provider::Provider;
 use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
 
@@ -25,8 +26,8 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// What a client of the admin room must show to change something; `None`: nothing can be changed.
     pub admin_token: Option<Token>,
-    /// The Docker provider; `None` with `--no-docker`.
-    pub docker: Option<DockerSettings>,
+    /// The Docker engines to follow; none with `--no-docker`.
+    pub docker: Vec<DockerSettings>,
     /// The replicas of `--static`.
     pub statics: Vec<ReplicaSpec>,
     /// How to stop.
@@ -133,9 +134,22 @@ pub struct LimitSettings {
     pub connections_per_client: Option<NonZeroUsize>,
 }
 
-/// The Docker provider.
+/// What holds for replicas of which their providers say nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaDefaults {
+    /// How they are probed.
+    pub probe: ProbeSpec,
+    /// How long their requests may go on after they began to drain; `None`: until they end.
+    pub drain_timeout: Option<Duration>,
+    /// How many requests each may have at once; `None`: any number.
+    pub max_concurrency: Option<NonZeroU32>,
+}
+
+/// One Docker engine to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerSettings {
+    /// As which provider the registry knows it.
+    pub provider: Provider,
     /// `unix:///path` or `tcp://host:port`.
     pub host: String,
     /// The Compose service that is balanced without any label.
@@ -146,12 +160,8 @@ pub struct DockerSettings {
     pub network: Option<String>,
     /// The port to dial where no label says; `None`: the only exposed TCP port.
     pub port: Option<u16>,
-    /// The probe of replicas whose labels say nothing else.
-    pub probe: ProbeSpec,
-    /// The drain timeout of replicas whose labels say nothing else; `None`: until their requests end.
-    pub drain_timeout: Option<Duration>,
-    /// The requests that a replica may have at once, where its labels say nothing else; `None`: any number.
-    pub max_concurrency: Option<NonZeroU32>,
+    /// What holds for replicas whose labels say nothing else.
+    pub defaults: ReplicaDefaults,
     /// The time between two full relists.
     pub resync_interval: Duration,
 }
@@ -237,7 +247,7 @@ impl Default for Settings {
             proxy: ProxySettings::default(),
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9900)),
             admin_token: None,
-            docker: Some(DockerSettings::default()),
+            docker: vec![DockerSettings::default()],
             statics: Vec::new(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
@@ -298,14 +308,13 @@ impl Default for LimitSettings {
 impl Default for DockerSettings {
     fn default() -> Self {
         Self {
+            provider: Provider::DOCKER,
             host: "unix:///var/run/docker.sock".to_owned(),
             service: ServiceName::from("gateway"),
             project: None,
             network: None,
             port: None,
-            probe: ProbeSpec::default(),
-            drain_timeout: None,
-            max_concurrency: None,
+            defaults: ReplicaDefaults::default(),
             resync_interval: Duration::from_secs(30),
         }
     }

@@ -110,7 +110,7 @@ fn a_variable_can_name_the_file_and_the_flag_names_another() {
 fn docker_host_counts_only_where_nothing_of_ours_speaks() {
     let (_dir, path) = file("docker-host = \"tcp://file:1\"");
     let ambient = ("DOCKER_HOST", "tcp://ambient:1");
-    let host = |args: &[&str], variables: Variables<'_>| settings(args, variables).docker.unwrap().host;
+    let host = |args: &[&str], variables: Variables<'_>| settings(args, variables).docker.remove(0).host;
     assert_eq!(host(&[], &[ambient]), "tcp://ambient:1");
     assert_eq!(host(&["--config", &path], &[ambient]), "tcp://file:1");
     assert_eq!(host(&[], &[ambient, ("EVENKEEL_DOCKER_HOST", "tcp://ours:1")]), "tcp://ours:1");
@@ -122,7 +122,7 @@ fn docker_host_counts_only_where_nothing_of_ours_speaks() {
         ]
     );
     let without = ["--no-docker", "--static", "gateway=10.1.1.1:1"];
-    assert_eq!(settings(&without, &[("DOCKER_HOST", "ssh://box")]).docker, None);
+    assert_eq!(settings(&without, &[("DOCKER_HOST", "ssh://box")]).docker, []);
 }
 
 #[test]
@@ -167,14 +167,14 @@ fn every_setting_reaches_its_place() {
     assert_eq!(proxy.limits, expected);
     assert_eq!(proxy.hold, HoldSettings { time: seconds(25), requests: 26, bytes: 27 << 10 });
     assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
-    let docker = docker.unwrap();
+    let docker = &docker[0];
     assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
     assert_eq!((docker.project.as_deref(), docker.network.as_deref()), (Some("shop"), Some("back")));
-    assert_eq!(docker.max_concurrency, NonZeroU32::new(24));
+    assert_eq!(docker.defaults.max_concurrency, NonZeroU32::new(24));
     assert_eq!((docker.port, docker.resync_interval), (Some(81), seconds(9)));
-    assert_eq!((docker.probe.path.as_deref(), docker.drain_timeout), (Some("/up"), Some(seconds(8))));
-    assert_eq!((docker.probe.interval, docker.probe.timeout), (seconds(4), seconds(5)));
-    assert_eq!((docker.probe.healthy_threshold, docker.probe.unhealthy_threshold), (6, 7));
+    assert_eq!((docker.defaults.probe.path.as_deref(), docker.defaults.drain_timeout), (Some("/up"), Some(seconds(8))));
+    assert_eq!((docker.defaults.probe.interval, docker.defaults.probe.timeout), (seconds(4), seconds(5)));
+    assert_eq!((docker.defaults.probe.healthy_threshold, docker.defaults.probe.unhealthy_threshold), (6, 7));
     assert_eq!((shutdown.lame_duck, shutdown.timeout, statics), (seconds(15), seconds(0), vec![]));
     assert_eq!((log.filter.as_str(), log.format), ("debug", LogFormat::Json));
 }

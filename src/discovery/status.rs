@@ -7,11 +7,13 @@ use std::time::SystemTime;
 
 use super::verdict::Considered;
 use crate::metrics::Histogram;
+use crate::provider::Provider;
 use crate::replica::ReplicaId;
 
 /// The state of one provider, written by it and read by the admin room.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DiscoveryStatus {
+    provider: Provider,
     connected: AtomicBool,
     synced: AtomicBool,
     /// Streams or lists that ended in an error, so that a new connection was needed.
@@ -29,6 +31,32 @@ pub struct DiscoveryStatus {
 }
 
 impl DiscoveryStatus {
+    /// That of a provider which has done nothing yet.
+    pub fn new(provider: Provider) -> Self {
+        Self {
+            provider,
+            connected: AtomicBool::default(),
+            synced: AtomicBool::default(),
+            reconnects: AtomicU64::default(),
+            resyncs: AtomicU64::default(),
+            decode_errors: AtomicU64::default(),
+            events: AtomicU64::default(),
+            event_to_route: Histogram::default(),
+            last_sync: Mutex::default(),
+            considered: Mutex::default(),
+        }
+    }
+
+    /// Whose it is.
+    pub fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    /// Whether its first full list is still to come, and nothing has gone wrong yet.
+    pub fn is_first_sync_under_way(&self) -> bool {
+        !self.is_synced() && self.reconnects.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether the event stream is up and the newest relist succeeded.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)

@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::change::{Change, Provider, Sighting};
+use crate::change::{Change, Sighting};
 use crate::metrics::Fault;
+use crate::provider::Provider;
 use crate::registry::RegistryWriter;
 use crate::registry::fixtures::{running, spec};
 use crate::replica::{ProbeSpec, ReplicaSpec, State};
@@ -31,7 +32,7 @@ impl Room {
 
     fn sees(&mut self, spec: &ReplicaSpec, lifecycle: Lifecycle) {
         let replica = Box::new(Sighting { spec: spec.clone(), lifecycle });
-        self.writer.apply(Change::Upsert { provider: Provider::Docker, replica });
+        self.writer.apply(Change::Upsert { replica });
     }
 
     fn replica(&self) -> Arc<Replica> {
@@ -155,7 +156,7 @@ async fn a_passing_probe_never_ends_a_drain() {
     let (addr, probes) = replica(&Arc::new(AtomicUsize::new(200))).await;
     room.sees(&probed(addr, OFTEN), Lifecycle::Running);
     eventually(|| probes.load(Ordering::Relaxed) > 3).await;
-    room.writer.apply(Change::Drain { provider: Provider::Docker, id: room.replica().id().clone() });
+    room.writer.apply(Change::Drain { provider: Provider::DOCKER, id: room.replica().id().clone() });
     room.sees(&probed(addr, OFTEN), Lifecycle::Running);
     room.becomes(State::Draining).await;
     assert_eq!(room.replica().health(), Health::Healthy);
@@ -168,14 +169,14 @@ async fn probes_end_with_the_replica_and_with_the_prober() {
     room.sees(&probed(addr, OFTEN), Lifecycle::Running);
     room.becomes(State::Ready).await;
     let first = Arc::downgrade(&room.replica());
-    room.writer.apply(Change::Remove { provider: Provider::Docker, id: "gateway-1".into() });
+    room.writer.apply(Change::Remove { provider: Provider::DOCKER, id: "gateway-1".into() });
     eventually(|| first.strong_count() == 0).await;
     room.writer.apply(running(probed(addr, OFTEN)));
     room.becomes(State::Ready).await;
     let second = Arc::downgrade(&room.replica());
     room.stop.cancel();
     room.prober.await.unwrap();
-    room.writer.apply(Change::Remove { provider: Provider::Docker, id: "gateway-1".into() });
+    room.writer.apply(Change::Remove { provider: Provider::DOCKER, id: "gateway-1".into() });
     eventually(|| second.strong_count() == 0).await;
 }
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{Registry, RegistryWriter};
-use crate::change::{Change, Provider, Sighting};
+use crate::change::{Change, Sighting};
+use crate::provider::Provider;
 use crate::replica::{Health, Lifecycle, ProbeSpec, ReplicaSpec};
 
 /// A replica of weight 1 named `service-number`, at an address of its own.
@@ -11,6 +12,7 @@ pub(crate) fn spec(service: &str, number: u16) -> ReplicaSpec {
     let name = format!("{service}-{number}");
     ReplicaSpec {
         id: (&name).into(),
+        provider: Provider::DOCKER,
         service: service.into(),
         name,
         project: Some("shop".into()),
@@ -27,7 +29,7 @@ pub(crate) fn spec(service: &str, number: u16) -> ReplicaSpec {
 
 /// The Docker provider's word that a replica runs.
 pub(crate) fn running(spec: ReplicaSpec) -> Change {
-    Change::Upsert { provider: Provider::Docker, replica: Box::new(Sighting { spec, lifecycle: Lifecycle::Running }) }
+    Change::Upsert { replica: Box::new(Sighting { spec, lifecycle: Lifecycle::Running }) }
 }
 
 /// A registry in which the service `gateway` has a ready replica of each weight, numbered from 1.

@@ -6,12 +6,13 @@ use proptest::prelude::*;
 
 use super::fixtures::{gateway, running, spec};
 use super::*;
+use crate::provider::ProviderKind;
 use crate::replica::{Health, ReplicaSpec};
 
 /// What the model knows of a replica. The tag goes the way of the incarnation: a new one for each new replica.
 #[derive(Clone, Debug)]
 struct Known {
-    provider: Provider,
+    claims: BTreeMap<Provider, Sighting>,
     spec: ReplicaSpec,
     lifecycle: Lifecycle,
     tag: u64,
@@ -30,46 +31,63 @@ impl Model {
     fn apply(&mut self, change: Change) -> bool {
         match change {
             Change::Reset { provider, replicas } => {
-                let before = self.known.len();
-                self.known.retain(|id, known| known.provider != provider || replicas.iter().any(|r| r.spec.id == *id));
-                let mut changed = self.known.len() < before;
+                let ids: Vec<_> = self.known.keys().cloned().collect();
+                let unlisted = ids.into_iter().filter(|id| replicas.iter().all(|r| r.spec.id != *id));
+                let mut changed = unlisted.fold(false, |changed, id| self.remove(&provider, &id) | changed);
                 for replica in replicas {
-                    changed |= self.upsert(provider, replica);
+                    changed |= self.upsert(replica);
                 }
                 changed
             }
-            Change::Upsert { provider, replica } => self.upsert(provider, *replica),
+            Change::Upsert { replica } => self.upsert(*replica),
             Change::Drain { provider, id } => {
-                let known = self.known.get_mut(&id).filter(|known| known.provider == provider);
-                known.is_some_and(|known| {
-                    std::mem::replace(&mut known.lifecycle, Lifecycle::Draining) != Lifecycle::Draining
-                })
+                let claims = self.known.get(&id).map(|known| known.claims.clone()).unwrap_or_default();
+                let claim = claims.get(&provider).cloned();
+                claim.is_some_and(|claim| self.upsert(Sighting { lifecycle: Lifecycle::Draining, ..claim }))
             }
-            Change::Remove { provider, id } => {
-                let owned = self.known.get(&id).is_some_and(|known| known.provider == provider);
-                owned && self.known.remove(&id).is_some()
-            }
+            Change::Remove { provider, id } => self.remove(&provider, &id),
         }
     }
 
-    fn upsert(&mut self, provider: Provider, Sighting { spec, lifecycle }: Sighting) -> bool {
-        let old = self.known.get(&spec.id);
-        if old.is_some_and(|old| old.provider != provider) {
-            return false;
+    fn upsert(&mut self, mut sighting: Sighting) -> bool {
+        let (id, provider) = (sighting.spec.id.clone(), sighting.spec.provider.clone());
+        let mut claims = self.known.get(&id).map(|known| known.claims.clone()).unwrap_or_default();
+        if claims.get(&provider).is_some_and(|claim| claim.lifecycle == Lifecycle::Draining) {
+            sighting.lifecycle = Lifecycle::Draining;
         }
+        claims.insert(provider, sighting);
+        self.settle(id, claims)
+    }
+
+    fn remove(&mut self, provider: &Provider, id: &ReplicaId) -> bool {
+        let Some(mut claims) = self.known.get(id).map(|known| known.claims.clone()) else { return false };
+        claims.remove(provider).is_some() && self.settle(id.clone(), claims)
+    }
+
+    fn settle(&mut self, id: ReplicaId, claims: BTreeMap<Provider, Sighting>) -> bool {
+        let old = self.known.remove(&id);
+        let Some((_, Sighting { spec, .. })) = claims.first_key_value() else { return true };
+        let spec = spec.clone();
+        let said = |lifecycle| claims.values().any(|claim| claim.lifecycle == lifecycle);
+        let lifecycle = [Lifecycle::Draining, Lifecycle::Paused, Lifecycle::Ailing, Lifecycle::Starting]
+            .into_iter()
+            .find(|lifecycle| said(*lifecycle))
+            .unwrap_or(Lifecycle::Running);
         let place = |spec: &ReplicaSpec| (spec.service.clone(), spec.addr);
-        let tag = match old.filter(|old| place(&old.spec) == place(&spec)) {
+        let is_same = |old: &Known| {
+            let is_back = old.lifecycle == Lifecycle::Draining && lifecycle != Lifecycle::Draining;
+            place(&old.spec) == place(&spec) && !is_back
+        };
+        let tag = match old.as_ref().filter(|old| is_same(old)) {
             Some(old) => old.tag,
             None => {
                 self.tags += 1;
                 self.tags
             }
         };
-        let draining = old.is_some_and(|old| old.lifecycle == Lifecycle::Draining);
-        let lifecycle = if draining { Lifecycle::Draining } else { lifecycle };
-        let changed = old.is_none_or(|old| old.spec != spec || old.lifecycle != lifecycle);
+        let changed = old.is_none_or(|old| old.spec != spec || old.lifecycle != lifecycle || old.tag != tag);
         self.named.insert(spec.service.clone());
-        self.known.insert(spec.id.clone(), Known { provider, spec, lifecycle, tag });
+        self.known.insert(id, Known { claims, spec, lifecycle, tag });
         changed
     }
 
@@ -100,17 +118,26 @@ fn sighting() -> impl Strategy<Value = Sighting> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let provider = || prop::sample::select(vec![Provider::Docker, Provider::Docker, Provider::Static]);
+    let swarm = Provider::only(ProviderKind::Swarm);
+    let providers = vec![Provider::DOCKER, Provider::DOCKER, Provider::STATIC, swarm];
+    let provider = move || prop::sample::select(providers.clone());
+    let seen_by = |provider: &Provider, mut sighting: Sighting| {
+        sighting.spec.provider = provider.clone();
+        sighting
+    };
     let id = || (0..6_u16).prop_map(|id| spec("replica", id).id);
     // A provider names each of its replicas once in a reset.
     let replicas = prop::collection::vec(sighting(), 0..6).prop_map(|all| {
         let by_id: BTreeMap<_, _> = all.into_iter().map(|r| (r.spec.id.clone(), r)).collect();
         by_id.into_values().collect()
     });
-    let upsert = (provider(), sighting().prop_map(Box::new));
+    let upsert = (provider(), sighting());
     prop_oneof![
-        1 => (provider(), replicas).prop_map(|(provider, replicas)| Change::Reset { provider, replicas }),
-        4 => upsert.prop_map(|(provider, replica)| Change::Upsert { provider, replica }),
+        1 => (provider(), replicas).prop_map(move |(provider, replicas): (_, Vec<_>)| {
+            let replicas = replicas.into_iter().map(|replica| seen_by(&provider, replica)).collect();
+            Change::Reset { provider, replicas }
+        }),
+        4 => upsert.prop_map(move |(provider, replica)| Change::Upsert { replica: Box::new(seen_by(&provider, replica)) }),
         1 => (provider(), id()).prop_map(|(provider, id)| Change::Drain { provider, id }),
         1 => (provider(), id()).prop_map(|(provider, id)| Change::Remove { provider, id }),
     ]
@@ -165,7 +192,7 @@ proptest! {
 
 fn reset(replicas: impl IntoIterator<Item = ReplicaSpec>) -> Change {
     let replicas = replicas.into_iter().map(|spec| Sighting { spec, lifecycle: Lifecycle::Running }).collect();
-    Change::Reset { provider: Provider::Docker, replicas }
+    Change::Reset { provider: Provider::DOCKER, replicas }
 }
 
 #[test]
@@ -235,6 +262,40 @@ fn watchers_wake_for_changes_only() {
     writer.apply(running(spec("gateway", 1)));
     registry.replicas("gateway").unwrap().list()[0].set_health(Health::Unhealthy);
     assert!(!watch.has_changed().unwrap());
-    writer.apply(Change::Drain { provider: Provider::Docker, id: "gateway-1".into() });
+    writer.apply(Change::Drain { provider: Provider::DOCKER, id: "gateway-1".into() });
     assert!(watch.has_changed().unwrap());
+}
+
+#[test]
+fn one_container_that_two_providers_see_is_one_replica_until_both_have_lost_it() {
+    let (registry, mut writer) = gateway(&[1]);
+    let swarm = Provider::only(ProviderKind::Swarm);
+    let seen = |lifecycle| {
+        let spec = ReplicaSpec { provider: swarm.clone(), name: "gateway.1@node-1".into(), ..spec("gateway", 1) };
+        Change::Upsert { replica: Box::new(Sighting { spec, lifecycle }) }
+    };
+    let only = || {
+        let replicas = registry.replicas("gateway").unwrap();
+        assert!(replicas.list().len() <= 1);
+        replicas.list().first().cloned()
+    };
+    let facts = || only().map(|replica| (replica.spec().name.clone(), replica.lifecycle()));
+    let first = only().unwrap();
+    writer.apply(seen(Lifecycle::Running));
+    assert_eq!(facts(), Some(("gateway.1@node-1".to_owned(), Lifecycle::Running)));
+    assert_eq!(only().unwrap().incarnation(), first.incarnation(), "counters, pools and health go on");
+    assert_eq!(only().unwrap().health(), Health::Healthy);
+
+    writer.apply(Change::Drain { provider: Provider::DOCKER, id: "gateway-1".into() });
+    writer.apply(seen(Lifecycle::Running));
+    assert_eq!(facts(), Some(("gateway.1@node-1".to_owned(), Lifecycle::Draining)), "whoever says so first");
+    writer.apply(Change::Remove { provider: Provider::DOCKER, id: "gateway-1".into() });
+    assert_eq!(facts(), Some(("gateway.1@node-1".to_owned(), Lifecycle::Running)));
+    assert_ne!(only().unwrap().incarnation(), first.incarnation(), "what drained does not come back as the same");
+    assert_eq!(first.lifecycle(), Lifecycle::Draining);
+
+    writer.apply(Change::Reset { provider: Provider::DOCKER, replicas: Vec::new() });
+    assert!(facts().is_some(), "a provider's list says nothing of what others see");
+    writer.apply(Change::Reset { provider: swarm, replicas: Vec::new() });
+    assert_eq!(facts(), None);
 }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// Where a replica is in its life, as discovery sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Where a replica is in its life, as discovery sees it; the worse, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Lifecycle {
-    /// It runs, but its HEALTHCHECK has not passed yet.
-    Starting,
     /// It runs, and its HEALTHCHECK, if any, says healthy.
     Running,
+    /// It runs, but its HEALTHCHECK has not passed yet.
+    Starting,
     /// It runs, and its HEALTHCHECK says unhealthy.
     Ailing,
     /// `docker pause`.

@@ -98,7 +98,7 @@ async fn a_drain_and_an_undrain_under_load_lose_nothing_and_move_the_shares() {
 async fn neither_relists_nor_probes_end_it_and_probes_go_on() {
     let (sidecar, gateways) = with_replicas(2, |settings| {
         docker(settings).resync_interval = Duration::from_millis(50);
-        docker(settings).probe.interval = Duration::from_millis(10);
+        docker(settings).defaults.probe.interval = Duration::from_millis(10);
     })
     .await;
     change(&sidecar, "gateway-1/drain").await;
@@ -173,7 +173,7 @@ async fn a_clients_connection_outlives_the_drain_of_the_replica_it_used() {
 async fn a_tunnel_is_counted_goes_on_during_a_drain_and_is_cut_at_the_drain_timeout() {
     for by_hand in [true, false] {
         let (sidecar, gateways) = with_replicas(1, |settings| {
-            docker(settings).drain_timeout = Some(DRAIN_TIMEOUT);
+            docker(settings).defaults.drain_timeout = Some(DRAIN_TIMEOUT);
         })
         .await;
         let tunnels = async || {
@@ -209,7 +209,7 @@ async fn a_tunnel_is_counted_goes_on_during_a_drain_and_is_cut_at_the_drain_time
 #[tokio::test]
 async fn an_undrain_calls_off_the_cut() {
     let (sidecar, _gateways) = with_replicas(1, |settings| {
-        docker(settings).drain_timeout = Some(DRAIN_TIMEOUT);
+        docker(settings).defaults.drain_timeout = Some(DRAIN_TIMEOUT);
     })
     .await;
     let upgrade = [("Connection", "Upgrade"), ("Upgrade", "echo")];

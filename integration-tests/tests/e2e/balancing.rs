@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evenkeel::config::settings::Settings;
+use evenkeel::provider::Provider;
 use evenkeel::replica::ReplicaSpec;
 use evenkeel::service::Policy;
 use integration_tests::TestReplica;
@@ -87,11 +88,12 @@ async fn weights_are_shares_and_zero_is_none() {
 async fn static_replicas_need_no_docker() {
     let replicas = TestReplica::start_many(&["gateway-1", "gateway-2"]);
     let with_statics = |settings: &mut Settings| {
-        let probe = settings.docker.take().expect("a Docker provider").probe;
+        let probe = settings.docker.remove(0).defaults.probe;
         settings.statics = replicas
             .iter()
             .map(|replica| ReplicaSpec {
                 id: format!("gateway@{}", replica.addr()).into(),
+                provider: Provider::STATIC,
                 service: "gateway".into(),
                 name: replica.name().to_owned(),
                 project: None,
@@ -114,7 +116,7 @@ async fn static_replicas_need_no_docker() {
 #[tokio::test]
 async fn a_replica_that_stops_answering_its_probes_is_left_out() {
     let (sidecar, gateways) = Sidecar::with_replicas(2, |settings| {
-        let probe = &mut crate::support::docker(settings).probe;
+        let probe = &mut crate::support::docker(settings).defaults.probe;
         probe.interval = Duration::from_millis(20);
         settings.proxy.keep_alive_timeout = NEVER;
     })

@@ -159,7 +159,7 @@ async fn a_healthcheck_decides_when_there_is_one() {
 #[tokio::test]
 async fn a_probe_decides_too() {
     let (sidecar, gateways) = Sidecar::with_replicas(2, |settings| {
-        let probe = &mut crate::support::docker(settings).probe;
+        let probe = &mut crate::support::docker(settings).defaults.probe;
         probe.path = Some("/health".to_owned());
         probe.interval = std::time::Duration::from_millis(20);
     })

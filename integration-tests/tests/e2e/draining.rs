@@ -33,7 +33,7 @@ async fn a_request_in_flight_finishes_and_new_ones_go_elsewhere() {
 async fn relists_and_probes_that_pass_do_not_bring_a_draining_replica_back() {
     let (sidecar, gateways) = Sidecar::with_replicas(2, |settings| {
         docker(settings).resync_interval = Duration::from_millis(50);
-        docker(settings).probe.interval = Duration::from_millis(10);
+        docker(settings).defaults.probe.interval = Duration::from_millis(10);
     })
     .await;
     sidecar.engine.kill(&gateways[0].id, 15);

@@ -144,7 +144,7 @@ async fn no_replica_is_503_with_retry_after() {
 #[tokio::test]
 async fn a_refused_connect_is_502_when_there_is_nobody_else() {
     let change = |settings: &mut Settings| {
-        docker(settings).probe.interval = NEVER;
+        docker(settings).defaults.probe.interval = NEVER;
         settings.proxy.hold.time = Duration::from_millis(100);
     };
     let (sidecar, gateways) = Sidecar::with_replicas(1, change).await;
@@ -164,7 +164,8 @@ async fn a_replica_that_does_not_answer_is_504() {
 
 #[tokio::test]
 async fn a_request_that_was_refused_goes_to_another_replica() {
-    let (sidecar, gateways) = Sidecar::with_replicas(2, |settings| docker(settings).probe.interval = NEVER).await;
+    let (sidecar, gateways) =
+        Sidecar::with_replicas(2, |settings| docker(settings).defaults.probe.interval = NEVER).await;
     gateways[0].replica.crash().await;
     for _ in 0..20 {
         let mut client = sidecar.client().await;

@@ -32,7 +32,7 @@ async fn not_ready_while_the_engine_has_never_answered() {
 
 #[tokio::test]
 async fn without_docker_it_stops_too() {
-    let sidecar = Sidecar::start_with(|settings| settings.docker = None);
+    let sidecar = Sidecar::start_with(|settings| settings.docker.clear());
     tokio::time::timeout(PATIENCE, sidecar.shutdown()).await.expect("in time");
 }
 

@@ -206,21 +206,21 @@ fn settings(engine: &FakeEngine) -> Settings {
             ..ProxySettings::default()
         },
         admin_listen: ([127, 0, 0, 1], 0).into(),
-        docker: Some(DockerSettings {
+        docker: vec![DockerSettings {
             host: engine.host(),
             project: Some("shop".to_owned()),
             network: Some(NETWORK.to_owned()),
             // A test that wants a relist on a clock says so; the others must do without.
             resync_interval: NEVER,
             ..DockerSettings::default()
-        }),
+        }],
         ..Settings::default()
     }
 }
 
 /// `docker` of settings that have it.
 pub(crate) fn docker(settings: &mut Settings) -> &mut DockerSettings {
-    settings.docker.as_mut().expect("a Docker provider")
+    settings.docker.first_mut().expect("a Docker provider")
 }
 
 /// Requests that go on in the background, over kept-alive connections, until stopped.

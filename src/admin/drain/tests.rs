@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::admin::tests::{Answer, Fixture, Running, fixture, id};
-use crate::change::{Change, Provider, Sighting};
+use crate::change::{Change, Sighting};
+use crate::provider::Provider;
 use crate::replica::{Health, State as ReplicaState};
 
 const TOKEN: &str = "a-token-of-the-tests";
@@ -216,7 +217,7 @@ async fn what_docker_drains_cannot_be_undrained() {
     let (fixture, [first, _]) = two_ready();
     let admin = Running::new(&fixture).await;
     assert_eq!(admin.post("gateway-1/drain").await.status, 200);
-    fixture.apply(Change::Drain { provider: Provider::Docker, id: id('a') });
+    fixture.apply(Change::Drain { provider: Provider::DOCKER, id: id('a') });
     let answer = admin.post("gateway-1/undrain").await;
     assert_eq!(
         (answer.status, error(&answer).as_str()),
@@ -239,7 +240,7 @@ async fn neither_a_relist_nor_a_probe_ends_it_but_a_restart_does() {
             spec.addr.set_port(port);
             Sighting { spec, lifecycle: Lifecycle::Running }
         });
-        Change::Reset { provider: Provider::Docker, replicas: list.collect() }
+        Change::Reset { provider: Provider::DOCKER, replicas: list.collect() }
     };
     let shown = async || -> Value { admin.get("/api/v1/replicas/gateway-1").await.json() };
     fixture.apply(sightings(1, 3001));
@@ -251,7 +252,7 @@ async fn neither_a_relist_nor_a_probe_ends_it_but_a_restart_does() {
     fixture.apply(sightings(7, 3002));
     assert_eq!(shown().await["drained_by_hand"], true, "on another network it is the same container");
 
-    fixture.apply(Change::Remove { provider: Provider::Docker, id: id('a') });
+    fixture.apply(Change::Remove { provider: Provider::DOCKER, id: id('a') });
     fixture.apply(sightings(1, 3001));
     assert_eq!((&shown().await["state"], &shown().await["drained_by_hand"]), (&json!("starting"), &json!(false)));
 }

@@ -10,7 +10,7 @@ pub(super) const PATH: Key = Key {
     value: "PATH",
     fallback: Fallback::Unset { means: "a TCP connect is enough", example: "/healthz" },
     help: "The path that probes GET; any 2xx or 3xx passes",
-    kind: Kind::Text(|d, t| put(&mut d.docker.probe.path, parse::path(t).map(Some))),
+    kind: Kind::Text(|d, t| put(&mut d.defaults.probe.path, parse::path(t).map(Some))),
 };
 
 pub(super) const INTERVAL: Key = Key {
@@ -19,7 +19,7 @@ pub(super) const INTERVAL: Key = Key {
     value: "DURATION",
     fallback: Fallback::Text("2s"),
     help: "The time between two probes of a replica",
-    kind: Kind::Text(|d, t| put(&mut d.docker.probe.interval, parse::positive(t))),
+    kind: Kind::Text(|d, t| put(&mut d.defaults.probe.interval, parse::positive(t))),
 };
 
 pub(super) const TIMEOUT: Key = Key {
@@ -28,7 +28,7 @@ pub(super) const TIMEOUT: Key = Key {
     value: "DURATION",
     fallback: Fallback::Text("1s"),
     help: "How long one probe may take",
-    kind: Kind::Text(|d, t| put(&mut d.docker.probe.timeout, parse::positive(t))),
+    kind: Kind::Text(|d, t| put(&mut d.defaults.probe.timeout, parse::positive(t))),
 };
 
 pub(super) const HEALTHY_THRESHOLD: Key = Key {
@@ -37,7 +37,7 @@ pub(super) const HEALTHY_THRESHOLD: Key = Key {
     value: "COUNT",
     fallback: Fallback::Text("2"),
     help: "Passes in a row that make an unhealthy replica healthy",
-    kind: Kind::Number(|d, t| put(&mut d.docker.probe.healthy_threshold, parse::number(t, 1..=1000, 2))),
+    kind: Kind::Number(|d, t| put(&mut d.defaults.probe.healthy_threshold, parse::number(t, 1..=1000, 2))),
 };
 
 pub(super) const UNHEALTHY_THRESHOLD: Key = Key {
@@ -46,7 +46,7 @@ pub(super) const UNHEALTHY_THRESHOLD: Key = Key {
     value: "COUNT",
     fallback: Fallback::Text("3"),
     help: "Failures in a row that make a healthy replica unhealthy",
-    kind: Kind::Number(|d, t| put(&mut d.docker.probe.unhealthy_threshold, parse::number(t, 1..=1000, 3))),
+    kind: Kind::Number(|d, t| put(&mut d.defaults.probe.unhealthy_threshold, parse::number(t, 1..=1000, 3))),
 };
 
 pub(super) const EJECT_ON: Key = Key {
@@ -100,5 +100,5 @@ pub(super) const DRAIN_TIMEOUT: Key = Key {
     value: "DURATION",
     fallback: Fallback::Text("none"),
     help: "How long the requests of a replica that drains may go on; none: until they end",
-    kind: Kind::Text(|d, t| put(&mut d.docker.drain_timeout, parse::optional(t))),
+    kind: Kind::Text(|d, t| put(&mut d.defaults.drain_timeout, parse::optional(t))),
 };

@@ -111,6 +111,7 @@ fn judge(container: &Container, scope: &Scope, labels: &Labels, service: &Servic
     };
     let spec = ReplicaSpec {
         id: container.id.clone(),
+        provider: scope.settings.provider.clone(),
         service: service.clone(),
         name,
         project: container.project().map(str::to_owned),
@@ -119,9 +120,9 @@ fn judge(container: &Container, scope: &Scope, labels: &Labels, service: &Servic
         network: Some(network),
         addr: SocketAddr::new(address, port),
         weight: labels.weight.unwrap_or(1),
-        probe: labels.probe(&scope.settings.probe),
-        drain_timeout: labels.drain_timeout.or(scope.settings.drain_timeout),
-        max_concurrency: labels.max_concurrency.or(scope.settings.max_concurrency),
+        probe: labels.probe(&scope.settings.defaults.probe),
+        drain_timeout: labels.drain_timeout.or(scope.settings.defaults.drain_timeout),
+        max_concurrency: labels.max_concurrency.or(scope.settings.defaults.max_concurrency),
     };
     Ok(Sighting { spec, lifecycle })
 }

@@ -10,16 +10,20 @@
 //!   until it turns out to be another run.
 //! - A list may show a container as running for a moment after its `die`: such a row is not believed but inspected.
 
+mod known;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use self::known::Known;
 use super::container::{Container, Run, RunState};
-use super::evaluate::{Evaluation, Scope, evaluate};
+use super::evaluate::{Scope, evaluate};
 use super::event::{Event, EventKind};
 use super::identity::Identity;
 use super::signal::Signal;
-use crate::change::{Change, Observed, Provider, Sighting};
-use crate::discovery::verdict::{Considered, Verdict};
+use crate::change::{Change, Observed};
+use crate::discovery::verdict::Considered;
+use crate::provider::Provider;
 use crate::replica::{Lifecycle, ReplicaId};
 
 /// What the watcher has to do, in this order.
@@ -57,12 +61,6 @@ pub(super) struct Tracker {
     touched: Option<HashSet<ReplicaId>>,
 }
 
-#[derive(Debug)]
-struct Known {
-    container: Container,
-    evaluation: Evaluation,
-}
-
 /// An inspect under way.
 #[derive(Debug)]
 struct Asked {
@@ -78,34 +76,6 @@ enum Overtaken {
     ByNews,
     /// By the container's end.
     ByEnd,
-}
-
-impl Known {
-    fn sighting(&self) -> Option<&Sighting> {
-        self.evaluation.sighting.as_ref()
-    }
-
-    /// Whether `now` must not inherit what the registry keeps for this replica: it is another run of the container,
-    /// or the registry would never let it out of its drain.
-    fn is_succeeded_by(&self, now: &Self) -> bool {
-        let (Some(was), Some(is)) = (self.sighting(), now.sighting()) else { return false };
-        let left_drain = was.lifecycle == Lifecycle::Draining && is.lifecycle != Lifecycle::Draining;
-        left_drain || !self.run().goes_on_in(&now.container)
-    }
-
-    /// Whether a list row is not enough to act on. It leaves out the ports of some containers, and after `unpause`
-    /// it has them unhealthy until their next HEALTHCHECK, whatever the last one said.
-    fn is_doubtful(&self, was: Option<&Self>) -> bool {
-        match self.evaluation.considered.verdict {
-            Verdict::NoPort => self.container.details.is_none(),
-            Verdict::Unhealthy => was.is_none_or(|was| was.container.run_state != RunState::Unhealthy),
-            _ => false,
-        }
-    }
-
-    fn run(&self) -> Run {
-        self.container.run(self.sighting().and_then(|sighting| sighting.spec.network.as_deref()))
-    }
 }
 
 impl Tracker {
@@ -215,7 +185,7 @@ impl Tracker {
                 continue;
             }
             if was.is_some_and(|was| was.is_succeeded_by(&now)) {
-                removes.push(remove(&id, at));
+                removes.push(self.remove(&id, at));
             }
             self.known.insert(id, now);
         }
@@ -224,7 +194,7 @@ impl Tracker {
         let replicas = self.known.values().filter_map(|known| known.sighting().cloned()).collect();
         let considered = self.known.values().map(|known| known.evaluation.considered.clone()).collect();
         let mut actions = removes;
-        actions.push(apply(Change::Reset { provider: Provider::Docker, replicas }, at));
+        actions.push(apply(Change::Reset { provider: self.provider(), replicas }, at));
         actions.push(Action::ConsiderAll(considered));
         actions.extend(questions.into_iter().flat_map(|id| self.ask(id, at)));
         actions
@@ -325,7 +295,7 @@ impl Tracker {
             asked.overtaken = Overtaken::ByEnd;
         }
         let Some(known) = self.known.remove(id) else { return Vec::new() };
-        let remove = known.sighting().map(|_| remove(id, at));
+        let remove = known.sighting().map(|_| self.remove(id, at));
         remove.into_iter().chain([Action::Forget(id.clone())]).collect()
     }
 
@@ -351,6 +321,14 @@ impl Tracker {
         }
     }
 
+    fn provider(&self) -> Provider {
+        self.scope.settings.provider.clone()
+    }
+
+    fn remove(&self, id: &ReplicaId, at: Instant) -> Action {
+        apply(Change::Remove { provider: self.provider(), id: id.clone() }, at)
+    }
+
     fn judge(&self, container: Container) -> Option<Known> {
         let evaluation = evaluate(&container, &self.scope)?;
         let is_draining = self.draining.contains_key(&container.id);
@@ -363,23 +341,23 @@ impl Tracker {
         let id = container.id.clone();
         let was = self.known.remove(&id);
         let Some(now) = self.judge(container) else {
-            let remove = was.as_ref().and_then(Known::sighting).map(|_| remove(&id, at));
+            let remove = was.as_ref().and_then(Known::sighting).map(|_| self.remove(&id, at));
             return remove.into_iter().chain(was.map(|_| Action::Forget(id))).collect();
         };
         let succeeded = was.as_ref().is_some_and(|was| was.is_succeeded_by(&now));
         let before = was.as_ref().and_then(Known::sighting).map(|sighting| sighting.lifecycle);
         let mut actions = Vec::new();
         if succeeded || (before.is_some() && now.sighting().is_none()) {
-            actions.push(remove(&id, at));
+            actions.push(self.remove(&id, at));
         }
         let is_news = succeeded || was.as_ref().and_then(Known::sighting) != now.sighting();
         if let Some(replica) = now.sighting().filter(|_| is_news) {
             let is_drain = replica.lifecycle == Lifecycle::Draining && !succeeded;
             actions.push(match before {
                 Some(before) if is_drain && before != Lifecycle::Draining => {
-                    apply(Change::Drain { provider: Provider::Docker, id: id.clone() }, at)
+                    apply(Change::Drain { provider: self.provider(), id: id.clone() }, at)
                 }
-                _ => apply(Change::Upsert { provider: Provider::Docker, replica: Box::new(replica.clone()) }, at),
+                _ => apply(Change::Upsert { replica: Box::new(replica.clone()) }, at),
             });
         }
         actions.push(Action::Consider(now.evaluation.considered.clone()));
@@ -390,10 +368,6 @@ impl Tracker {
 
 fn apply(change: Change, at: Instant) -> Action {
     Action::Apply(Observed { change, at })
-}
-
-fn remove(id: &ReplicaId, at: Instant) -> Action {
-    apply(Change::Remove { provider: Provider::Docker, id: id.clone() }, at)
 }
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ impl Watcher {
     fn note_success(&mut self) {
         self.told = None;
         if !self.status.is_connected() {
-            info!("Docker connected");
+            info!(provider = %self.settings.provider, "Docker connected");
             self.status.set_connected(true);
         }
     }
@@ -275,9 +275,9 @@ impl Watcher {
         self.count(error);
         let text = error.to_string();
         if self.told.as_ref() == Some(&text) {
-            debug!(%error, "Docker still not connected");
+            debug!(provider = %self.settings.provider, %error, "Docker still not connected");
         } else {
-            warn!(%error, "Docker not connected: going on with what is known, and trying again");
+            warn!(provider = %self.settings.provider, %error, "Docker not connected: going on with what is known, and trying again");
             self.told = Some(text);
         }
     }
@@ -299,12 +299,13 @@ impl Watcher {
 mod tests {
     use super::*;
     use crate::discovery::docker::fixtures::settings;
+    use crate::provider::Provider;
 
     #[tokio::test(start_paused = true)]
     async fn a_missing_socket_is_tried_again_until_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let host = format!("unix://{}/docker.sock", dir.path().display());
-        let (status, (changes, mut receiver)) = (Arc::<DiscoveryStatus>::default(), mpsc::channel(1));
+        let (status, (changes, mut receiver)) = (Arc::new(DiscoveryStatus::new(Provider::DOCKER)), mpsc::channel(1));
         let stop = CancellationToken::new();
         let watcher = Watcher::new(DockerSettings { host, ..settings() }, Arc::clone(&status), changes);
         let running = tokio::spawn(watcher.run(stop.clone()));

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::change::{Change, Provider};
+use crate::change::Change;
 use crate::metrics::Faults;
+use crate::provider::Provider;
 use crate::registry::RegistryWriter;
 use crate::registry::fixtures::gateway;
 use crate::replica::Health;
@@ -117,7 +118,7 @@ fn at_most_half_are_ejected_the_worst_first() {
 fn who_takes_nothing_anyway_is_not_among_those_who_could_bear_the_load() {
     let mut bench = Bench::of(4);
     bench.replica(3).set_health(Health::Unhealthy);
-    bench.writer.apply(Change::Drain { provider: Provider::Docker, id: "gateway-4".into() });
+    bench.writer.apply(Change::Drain { provider: Provider::DOCKER, id: "gateway-4".into() });
     for number in 1..=4 {
         bench.fail(number, Fault::Reset, 10 + number);
     }
@@ -218,7 +219,7 @@ fn a_restarted_container_has_a_clean_slate_and_one_that_left_is_forgotten() {
     bench.look();
     assert_eq!(bench.ejected(), [1]);
     let spec = bench.replica(1).spec().clone();
-    bench.writer.apply(Change::Remove { provider: Provider::Docker, id: spec.id.clone() });
+    bench.writer.apply(Change::Remove { provider: Provider::DOCKER, id: spec.id.clone() });
     bench.look();
     assert_eq!(bench.ejector.cases.len(), 1);
     crate::registry::fixtures::join(&bench.registry, &mut bench.writer, spec);

@@ -16,8 +16,9 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 
 use super::support::{DEADLINE, GET, OK, context, spec};
-use crate::change::{Change, Provider};
+use crate::change::Change;
 use crate::config::settings::ProxySettings;
+use crate::provider::Provider;
 use crate::proxy::connection;
 use crate::proxy::worker::Worker;
 use crate::registry::RegistryWriter;
@@ -234,7 +235,7 @@ async fn an_answer_that_came_before_its_replica_left_is_passed_on_though_nobody_
     let (mut served, mut client, replica) = Served::start(|_| {}).await;
     let mut stream = served.ask(&mut client, &replica, POST).await;
     stream.write_all(OK.as_bytes()).await.unwrap();
-    let (provider, id) = (Provider::Docker, served.replica().id().clone());
+    let (provider, id) = (Provider::DOCKER, served.replica().id().clone());
     served.writer.apply(Change::Remove { provider, id });
     let worker = Rc::clone(&served.worker);
     worker.pool.match_to(&worker.context.registry);
@@ -251,7 +252,7 @@ async fn an_answer_that_has_come_whole_is_passed_on_to_a_slow_client_though_its_
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 49152\r\n\r\n{}the end", "x".repeat(49_152 - 7));
     served.until(stream.write_all(answer.as_bytes())).await.unwrap();
     served.catch_up().await;
-    let (provider, id) = (Provider::Docker, served.replica().id().clone());
+    let (provider, id) = (Provider::DOCKER, served.replica().id().clone());
     served.writer.apply(Change::Remove { provider, id });
     let worker = Rc::clone(&served.worker);
     worker.pool.match_to(&worker.context.registry);
@@ -268,7 +269,7 @@ async fn a_tunnel_ends_with_its_replica_although_something_has_come_last() {
     stream.write_all(b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await.unwrap();
     served.until(read_until(&mut client, "\r\n\r\n")).await;
     stream.write_all(b"bye").await.unwrap();
-    let (provider, id) = (Provider::Docker, served.replica().id().clone());
+    let (provider, id) = (Provider::DOCKER, served.replica().id().clone());
     served.writer.apply(Change::Remove { provider, id });
     let worker = Rc::clone(&served.worker);
     worker.pool.match_to(&worker.context.registry);

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::change::{Change, Provider, Sighting};
+use crate::change::{Change, Sighting};
 use crate::config::settings::{EjectSettings, HoldSettings, LimitSettings, ProxySettings};
 use crate::metrics::HoldEnd;
+use crate::provider::Provider;
 use crate::proxy::{Admission, Context, Hold, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
@@ -326,6 +327,7 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
 pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> ReplicaSpec {
     ReplicaSpec {
         id: format!("{service}-{number}").into(),
+        provider: Provider::STATIC,
         service: service.into(),
         name: format!("{service}-{number}"),
         project: None,
@@ -407,7 +409,7 @@ impl Proxy {
     /// A replica with other facts, or one that is there with new ones.
     pub(super) fn upsert(&mut self, spec: ReplicaSpec) {
         let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
-        self.writer.apply(Change::Upsert { provider: Provider::Static, replica });
+        self.writer.apply(Change::Upsert { replica });
     }
 
     pub(super) fn replica(&self, service: &str, number: u32) -> Arc<Replica> {
@@ -416,17 +418,17 @@ impl Proxy {
     }
 
     pub(super) fn drain(&mut self, id: &str) {
-        self.writer.apply(Change::Drain { provider: Provider::Static, id: ReplicaId::from(id) });
+        self.writer.apply(Change::Drain { provider: Provider::STATIC, id: ReplicaId::from(id) });
     }
 
     pub(super) fn remove(&mut self, id: &str) {
-        self.writer.apply(Change::Remove { provider: Provider::Static, id: ReplicaId::from(id) });
+        self.writer.apply(Change::Remove { provider: Provider::STATIC, id: ReplicaId::from(id) });
     }
 
     /// A replica of the service `gateway` as discovery sees it now.
     pub(super) fn sees(&mut self, number: u32, lifecycle: Lifecycle) {
         let replica = Box::new(Sighting { spec: self.replica("gateway", number).spec().clone(), lifecycle });
-        self.writer.apply(Change::Upsert { provider: Provider::Static, replica });
+        self.writer.apply(Change::Upsert { replica });
     }
 
     /// What the probes of a replica of the service `gateway` say now.

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use evenkeel::change::{Change, Provider, Sighting};
+use evenkeel::change::{Change, Sighting};
 use evenkeel::health::Prober;
+use evenkeel::provider::Provider;
 use evenkeel::registry::Registry;
 use evenkeel::replica::{Lifecycle, ProbeSpec, Replica, ReplicaSpec};
 use integration_tests::eventually;
@@ -35,7 +36,7 @@ impl Site {
         let (registry, mut writer) = Registry::new();
         let spec = spec(listener.local_addr().expect("an address"));
         let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
-        writer.apply(Change::Upsert { provider: Provider::Static, replica });
+        writer.apply(Change::Upsert { replica });
         let replicas = registry.replicas("gateway").expect("it was just added");
         let replica = Arc::clone(&replicas.list()[0]);
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -54,6 +55,7 @@ impl Site {
 fn spec(addr: SocketAddr) -> ReplicaSpec {
     ReplicaSpec {
         id: "gateway-1".into(),
+        provider: Provider::STATIC,
         service: "gateway".into(),
         name: "gateway-1".to_owned(),
         project: None,

@@ -217,7 +217,7 @@ fn the_port_is_the_only_one_exposed_unless_named() {
 #[test]
 fn a_replica_carries_what_its_labels_and_the_settings_say() {
     let mut scope = inside(&["shop_default"]);
-    scope.settings.drain_timeout = Some(Duration::from_secs(9));
+    scope.settings.defaults.drain_timeout = Some(Duration::from_secs(9));
     let plain = evaluate(&gateway(3), &scope).unwrap().sighting.unwrap().spec;
     assert_eq!((plain.weight, plain.number, plain.drain_timeout), (1, Some(3), Some(Duration::from_secs(9))));
     assert_eq!(plain.project.as_deref(), Some("shop"));

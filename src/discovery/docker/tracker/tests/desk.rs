@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::change::Sighting;
 
 /// The tracker with what a registry would have made of its changes and the inspects it waits for.
 pub(super) struct Desk {

@@ -1,0 +1,75 @@
+//! The providers: what each is to follow, and the tasks that do it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::change::{Change, Observed, Sighting};
+use crate::config::settings::{DockerSettings, Settings};
+use crate::discovery::docker::Watcher;
+use crate::discovery::status::DiscoveryStatus;
+use crate::provider::Provider;
+use crate::registry::RegistryWriter;
+use crate::replica::Lifecycle;
+
+/// Changes that may wait for the registry writer. It never waits for anything else, so this is slack for a burst.
+const CHANGES_WAITING: usize = 1024;
+
+/// Every provider that the settings name, not yet started.
+#[derive(Debug, Default)]
+pub(super) struct Providers {
+    statics: Vec<Sighting>,
+    docker: Vec<(DockerSettings, Arc<DiscoveryStatus>)>,
+}
+
+impl Providers {
+    /// Those of the settings.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let running = |spec| Sighting { spec, lifecycle: Lifecycle::Running };
+        let statics = settings.statics.iter().cloned().map(running).collect();
+        let docker = settings.docker.iter().map(|docker| (docker.clone(), status(docker.provider.clone()))).collect();
+        Self { statics, docker }
+    }
+
+    /// What those that follow something tell about themselves.
+    pub(super) fn statuses(&self) -> Vec<Arc<DiscoveryStatus>> {
+        self.docker.iter().map(|(_, status)| Arc::clone(status)).collect()
+    }
+
+    /// Tells the registry what is known at once, and starts to follow the rest until `stop`.
+    pub(super) fn spawn(self, mut writer: RegistryWriter, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+        let statuses = self.statuses();
+        if !self.statics.is_empty() {
+            writer.apply(Change::Reset { provider: Provider::STATIC, replicas: self.statics });
+        }
+        // Made here: the writer ends with the last sender, so there must be none but the providers'.
+        let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
+        for (settings, status) in self.docker {
+            tasks.spawn(Watcher::new(settings, status, changes.clone()).run(stop.clone()));
+        }
+        tasks.spawn(write(writer, inbox, statuses));
+    }
+}
+
+fn status(provider: Provider) -> Arc<DiscoveryStatus> {
+    Arc::new(DiscoveryStatus::new(provider))
+}
+
+/// The registry's one writer: applies changes in the order in which they come, until every provider is gone.
+async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, statuses: Vec<Arc<DiscoveryStatus>>) {
+    let statuses: HashMap<_, _> = statuses.into_iter().map(|status| (status.provider().clone(), status)).collect();
+    while let Some(Observed { change, at }) = inbox.recv().await {
+        let is_reset = matches!(change, Change::Reset { .. });
+        let status = statuses.get(change.provider());
+        let changed = writer.apply(change);
+        let Some(status) = status else { continue };
+        if is_reset {
+            status.set_synced();
+        } else if changed {
+            status.event_to_route.observe(at.elapsed());
+        }
+    }
+}
