@@ -186,7 +186,8 @@ async fn the_api_lists_replicas_with_every_field() {
     let age = SystemTime::now().duration_since(humantime::parse_rfc3339(since.as_str().unwrap()).unwrap()).unwrap();
     assert!(age < Duration::from_secs(60), "{since}");
     let expected = json!({
-        "id": "a".repeat(64), "name": "gateway-1", "service": "gateway", "project": "shop", "number": 1,
+        "id": "a".repeat(64), "name": "gateway-1", "service": "gateway", "provider": "docker", "project": "shop",
+        "number": 1,
         "image": "gateway:1", "addr": "172.18.0.3:3001", "network": "shop_default", "state": "ready",
         "health": "healthy", "since": null, "weight": 1, "drained_by_hand": false, "in_flight": 2, "tunnels": 1,
         "requests": 3, "errors": 1, "consecutive_failures": 0, "ejections": 0,
@@ -253,7 +254,7 @@ async fn health_and_readiness_follow_the_life_of_the_process() {
     let admin = Running::new(&fixture).await;
     let answer = admin.get("/readyz").await;
     let expected =
-        json!({ "ready": false, "reasons": ["the proxy does not listen yet", "first sync with Docker is not done"] });
+        json!({ "ready": false, "reasons": ["the proxy does not listen yet", "first sync with docker is not done"] });
     assert_eq!((answer.status, answer.json()), (503, expected));
     let answer = admin.get("/healthz").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
@@ -288,7 +289,7 @@ async fn without_docker_there_are_no_containers_and_no_discovery_metrics() {
     let admin = Running::new(&fixture).await;
     assert_eq!(admin.get("/api/v1/containers").await.json(), json!({ "containers": [] }));
     assert_eq!(admin.get("/readyz").await.status, 200);
-    assert!(admin.get("/debug/replicas").await.body.contains("\nDocker: not used (--no-docker)\n"));
+    assert!(admin.get("/debug/replicas").await.body.contains("\nstatic replicas only (--no-docker)\n"));
     assert!(!admin.get("/metrics").await.body.contains("evenkeel_discovery"));
 }
 

@@ -327,7 +327,7 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
 pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> ReplicaSpec {
     ReplicaSpec {
         id: format!("{service}-{number}").into(),
-        provider: Provider::STATIC,
+        provider: Provider::DOCKER,
         service: service.into(),
         name: format!("{service}-{number}"),
         project: None,
@@ -418,11 +418,11 @@ impl Proxy {
     }
 
     pub(super) fn drain(&mut self, id: &str) {
-        self.writer.apply(Change::Drain { provider: Provider::STATIC, id: ReplicaId::from(id) });
+        self.writer.apply(Change::Drain { provider: Provider::DOCKER, id: ReplicaId::from(id) });
     }
 
     pub(super) fn remove(&mut self, id: &str) {
-        self.writer.apply(Change::Remove { provider: Provider::STATIC, id: ReplicaId::from(id) });
+        self.writer.apply(Change::Remove { provider: Provider::DOCKER, id: ReplicaId::from(id) });
     }
 
     /// A replica of the service `gateway` as discovery sees it now.
