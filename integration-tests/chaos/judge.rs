@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use integration_tests::load::Latency;
+use integration_tests::load::record::{Method, Record};
+use integration_tests::load::witness::Witness;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Excuse, Fault, Story, Struck, Worst};
-use crate::load::record::{Method, Record};
 use crate::system::{System, Vitals};
-use crate::witness::Witness;
 
 /// What a request is asked to take, unless the fault needs slow ones.
 pub(crate) const USUAL_MS: u64 = 5;
@@ -75,31 +76,12 @@ pub(crate) struct Outcome {
     pub(crate) complaints: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) p999: f64,
-    pub(crate) worst: f64,
-}
-
-impl Latency {
-    fn of<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
-        let mut micros: Vec<_> = records.map(|record| record.latency(USUAL_MS)).collect();
-        micros.sort_unstable();
-        let at = |per_mille: usize| {
-            let rank = (micros.len() * per_mille).div_ceil(1_000).max(1);
-            micros.get(rank - 1).map_or(0.0, |micros| *micros as f64 / 1_000.0)
-        };
-        Self { p50: at(500), p99: at(990), p999: at(999), worst: at(1_000) }
-    }
-}
-
 impl Seen<'_> {
     /// Judges it.
     pub(crate) fn outcome(&self) -> Outcome {
         let promise = self.fault.promise();
         let of = |idempotent: bool| self.records.iter().filter(move |r| r.method.is_idempotent() == idempotent);
+        let latency = |record: &Record| record.latency(USUAL_MS);
         let failed = |idempotent| of(idempotent).filter(|record| record.is_failed()).count();
         let (excused, unexcused): (Vec<_>, Vec<_>) =
             self.records.iter().filter(|record| record.is_failed()).partition(|record| self.excuses(record));
@@ -117,8 +99,8 @@ impl Seen<'_> {
             failed_idempotent: failed(true),
             failed_posts: failed(false),
             excused: excused.len(),
-            idempotent: Latency::of(of(true)),
-            posts: Latency::of(of(false)),
+            idempotent: Latency::of(of(true).map(latency)),
+            posts: Latency::of(of(false).map(latency)),
             fault_ms: (self.story.ended.saturating_sub(self.story.began)) / 1_000,
             recovered_ms: last.saturating_sub(self.story.began) / 1_000,
             wrong: self.records.iter().filter(|record| self.is_wrong(record)).count(),

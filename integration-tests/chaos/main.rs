@@ -1,11 +1,11 @@
 //! Faults on the real Docker engine, under load, and what they cost clients of evenkeel and of its peers: `just chaos`;
 //! the method is in docs/reliability.md.
 //!
-//! - [`load`]: clients whose every request has an id, a process of its own.
+//! - [`load`](integration_tests::load): clients whose every request has an id, a process of its own.
 //! - [`site`]: the network, the replicas, and the [`system`] between them and the clients; [`container`]s through the
 //!   [`engine`]'s API, and the engine's socket through a [`relay`].
 //! - [`fault`]: what is done, and what may be lost of it; [`step`] stages one.
-//! - [`witness`]: what the replicas logged; [`judge`]: what all of it comes to; [`report`]: the tables.
+//! - [`judge`]: what all of it comes to; [`report`]: the tables.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
@@ -13,13 +13,11 @@ mod container;
 mod engine;
 mod fault;
 mod judge;
-mod load;
 mod relay;
 mod report;
 mod site;
 mod step;
 mod system;
-mod witness;
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use fastrand::Rng;
-use integration_tests::Result;
+use integration_tests::{Result, load};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 

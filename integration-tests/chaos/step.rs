@@ -1,21 +1,20 @@
 //! One step: warm-up, fault, recovery, and what came of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use integration_tests::Result;
+use integration_tests::load::witness::Witness;
+use integration_tests::load::{Load, Plan, record};
 use tokio::time::sleep;
 
 use crate::Options;
 use crate::fault::{CHURN, Fault, Story};
 use crate::judge::{Outcome, Seen, USUAL_MS};
-use crate::load::record;
 use crate::site::Site;
 use crate::system::{System, inside};
-use crate::witness::Witness;
 
 const WARM_UP: Duration = Duration::from_millis(1_500);
 /// Probes need two passes, a second apart, before they let a replica back in.
@@ -25,66 +24,23 @@ const QUIET: Duration = Duration::from_secs(3);
 /// A million requests, at what two cores can carry while containers start.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// The process that sends, while it does.
-struct Load {
-    child: Child,
-    records: PathBuf,
-    patience: Duration,
-}
-
-impl Load {
-    fn start(site: &Site, options: &Options, fault: Fault, step: u64) -> Result<Self> {
-        let records = site.scratch.join("records.json");
-        let bend = fault.bend();
-        let mut command = inside(&site.clients, std::env::current_exe()?);
-        command.arg("load").arg("--records").arg(&records);
-        let mut pass = |name: &str, value: String| _ = command.args([format!("--{name}"), value]);
-        pass("to", site.running.target());
-        pass("step", step.to_string());
-        pass("seed", options.seed.wrapping_add(step).to_string());
-        pass("connections", options.connections.to_string());
-        pass("per-connection", options.per_connection.to_string());
-        pass("ms", USUAL_MS.to_string());
-        pass("post-ms", bend.post_ms.unwrap_or(USUAL_MS).to_string());
-        pass("patience-ms", options.patience.as_millis().to_string());
-        if let Some(ms) = bend.slow_ms {
-            pass("slow-ms", ms.to_string());
-        }
-        if let (Fault::Churn, Some(requests)) = (fault, options.requests) {
-            pass("requests", requests.to_string());
-        }
-        let log = fs::File::create(site.scratch.join("load.log"))?;
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn()?;
-        Ok(Self { child, records, patience: options.patience + Duration::from_secs(10) })
-    }
-
-    fn has_ended(&mut self) -> Result<bool> {
-        match self.child.try_wait()? {
-            Some(status) if !status.success() => Err(format!("the load: {status}").into()),
-            status => Ok(status.is_some()),
-        }
-    }
-
-    /// Lets every client end what it has begun.
-    async fn stop(mut self) -> Result<PathBuf> {
-        drop(self.child.stdin.take());
-        let deadline = Instant::now() + self.patience;
-        while !self.has_ended()? {
-            if Instant::now() > deadline {
-                return Err(format!("the load goes on after {:?}", self.patience).into());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Ok(std::mem::take(&mut self.records))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone now.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn load(site: &Site, options: &Options, fault: Fault, step: u64) -> Result<Load> {
+    let bend = fault.bend();
+    let plan = Plan {
+        to: site.running.target(),
+        records: site.scratch.join("records.json"),
+        step,
+        seed: options.seed.wrapping_add(step),
+        connections: options.connections,
+        requests: options.requests.filter(|_| fault == Fault::Churn),
+        per_connection: options.per_connection,
+        ms: USUAL_MS,
+        post_ms: bend.post_ms.unwrap_or(USUAL_MS),
+        slow_ms: bend.slow_ms,
+        patience_ms: u64::try_from(options.patience.as_millis())?,
+        idempotent: false,
+    };
+    Load::start(inside(&site.clients, std::env::current_exe()?), &plan, &site.scratch.join("load.log"))
 }
 
 /// Stages a fault and judges it.
@@ -92,7 +48,7 @@ pub(crate) async fn run(site: &mut Site, options: &Options, fault: Fault, step: 
     site.settle(fault.replicas()).await?;
     site.clear_logs()?;
     let before = site.running.vitals()?;
-    let mut load = Load::start(site, options, fault, step)?;
+    let mut load = load(site, options, fault, step)?;
     sleep(WARM_UP).await;
     if load.has_ended()? && options.requests.is_none() {
         return Err("the load has ended by itself".into());

@@ -8,7 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use integration_tests::process::Process;
+use integration_tests::peer::Peer;
+use integration_tests::process::{Process, in_network};
 use integration_tests::{Result, client, procfs};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -18,6 +19,8 @@ use crate::container::{Container, PORT};
 /// Where every system listens.
 pub(crate) const LISTEN: u16 = 8080;
 const ADMIN: u16 = 9900;
+/// As many as there are at most.
+const REPLICAS: usize = 12;
 /// How long an answer of the admin listener may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,39 +61,27 @@ impl System {
         }
     }
 
-    /// The program and its arguments, if it is one that runs in another container's namespace.
-    fn program(self, scratch: &Path) -> Result<Option<(&'static str, Vec<String>)>> {
-        let (program, template, file) = match self {
-            Self::Evenkeel | Self::DockerDns => return Ok(None),
-            Self::Nginx => ("nginx", include_str!("config/nginx.conf"), "nginx.conf"),
-            Self::Haproxy => ("haproxy", include_str!("config/haproxy.cfg"), "haproxy.cfg"),
-            Self::Caddy => ("caddy", include_str!("config/Caddyfile"), "Caddyfile"),
-        };
-        let path = scratch.join(file);
-        fs::write(&path, template.replace("@SCRATCH@", &scratch.display().to_string()))?;
-        let path = path.display().to_string();
-        let arguments: Vec<&str> = match self {
-            Self::Nginx => vec!["-e", "stderr", "-c", &path],
-            Self::Haproxy => vec!["-db", "-f", &path],
-            _ => vec!["run", "--adapter", "caddyfile", "--config", &path],
-        };
-        Ok(Some((program, arguments.into_iter().map(str::to_owned).collect())))
+    fn peer(self) -> Option<Peer> {
+        match self {
+            Self::Evenkeel | Self::DockerDns => None,
+            Self::Nginx => Some(Peer::Nginx),
+            Self::Haproxy => Some(Peer::Haproxy),
+            Self::Caddy => Some(Peer::Caddy),
+        }
     }
 }
 
 /// A command in the network namespace of a container; it ends when this program does, whatever ends it.
 pub(crate) fn inside(container: &Container, program: impl AsRef<Path>) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "nsenter"]).arg(format!("--net=/proc/{}/ns/net", container.pid));
-    command.arg("--").arg(program.as_ref());
-    command
+    in_network(Path::new(&format!("/proc/{}/ns/net", container.pid)), program.as_ref())
 }
 
 impl Running {
     /// evenkeel, whose container it is; or a peer, beside that container's own program.
     pub(crate) fn start(system: System, container: Option<Container>, scratch: &Path) -> Result<Self> {
-        let process = match (system.program(scratch)?, &container) {
-            (Some((program, arguments)), Some(container)) => {
+        let process = match (system.peer(), &container) {
+            (Some(peer), Some(container)) => {
+                let (program, arguments) = peer.program(scratch, "gateway", REPLICAS)?;
                 let mut command = inside(container, program);
                 command.args(arguments);
                 Some(Process::start(program, command, scratch)?)

@@ -1,8 +1,8 @@
 //! What evenkeel does on a real Docker engine: `just integration`.
 //!
 //! Each scenario starts the Compose file at the root, with a file of its own on top where it differs, under a project
-//! name of its own, and removes it again; `engine_restart` starts an engine of its own, for which it needs root. They need
-//! the images of `just image`, and run one at a time.
+//! name of its own, and removes it again; `engine_restart` and `lab` start engines of their own, for which they need root.
+//! They need the images of `just image`, and run one at a time.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -20,6 +20,7 @@ mod drop_in;
 mod engine_restart;
 mod hup;
 mod kill_nine;
+mod lab;
 mod moved;
 mod network_disconnect;
 mod one_off;

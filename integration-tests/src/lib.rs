@@ -4,6 +4,9 @@
 //! - [`test_replica`]: an HTTP replica on a loopback address of its own.
 //! - [`callers`]: clients that go on calling while something is restarted.
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
+//! - [`command`], [`docker_api`]: a real Docker engine, by its command and by its API.
+//! - [`lab`]: several Docker hosts on one machine, and a Swarm of them.
+//! - [`load`]: clients that record every request; [`peer`]: the balancers that get the same.
 //! - [`process`], [`procfs`], [`sandbox`]: programs from outside, what the kernel says of them, and namespaces of their
 //!   own for them.
 //! - [`wire`]: a strict reader of HTTP/1.1 messages that shares nothing with the proxy.
@@ -19,8 +22,14 @@
 
 pub mod callers;
 pub mod client;
+pub mod command;
+pub mod docker_api;
 mod eventually;
 pub mod fake_engine;
+#[cfg(any(test, feature = "docker"))]
+pub mod lab;
+pub mod load;
+pub mod peer;
 pub mod process;
 pub mod procfs;
 mod query;

@@ -1,5 +1,6 @@
 //! Processes that are started here, and end here.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -41,6 +42,14 @@ pub fn command(place: Place, program: impl AsRef<Path>) -> Command {
     };
     let mut command = Command::new("taskset");
     command.args(["-c", core]).arg(program.as_ref());
+    command
+}
+
+/// A program in a network namespace; it ends when the thread that starts it does, whatever ends that.
+pub fn in_network(network: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "nsenter"]).arg(format!("--net={}", network.display()));
+    command.arg("--").arg(program);
     command
 }
 

@@ -1,7 +1,8 @@
 //! What was done, and when, as the judge has to know it.
 
+use integration_tests::load::record::now;
+
 use crate::container::Container;
-use crate::load::record::now;
 
 /// A fault as it went.
 #[derive(Debug, Default)]

@@ -5,24 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use integration_tests::command::{docker, run};
 use serde_json::Value;
-
-/// Runs a program to its end and returns what it printed.
-///
-/// # Panics
-/// When it fails; the message has its output.
-pub(crate) fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}{stderr}", output.status);
-    stdout
-}
-
-/// `docker ARGS…`
-pub(crate) fn docker(args: &[&str]) -> String {
-    run(Command::new("docker").args(args)).trim().to_owned()
-}
 
 /// `docker inspect` of one container.
 pub(crate) fn inspect(container: &str) -> Value {

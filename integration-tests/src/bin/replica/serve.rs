@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,6 +33,7 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     println!("{hostname} listens on {}", listener.local_addr()?);
     let ready_at = Instant::now() + options.ready_delay;
     let work_log = WorkLog::open(options.work_log.as_deref(), &hostname)?;
+    work_log.ready(SystemTime::now() + options.ready_delay)?;
     let app = Arc::new(App { hostname, ready_at, work_log, tunnels: TaskTracker::new(), options });
     serve(listener, app, stop).await;
     Ok(())
@@ -44,6 +45,8 @@ async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = 
     let closing = CancellationToken::new();
     let mut stopped = pin!(async {
         stop.await;
+        // A log that cannot be written is missed by whoever reads it.
+        let _ = app.work_log.told_to_stop();
         sleep(app.options.exit_delay).await;
     });
     loop {

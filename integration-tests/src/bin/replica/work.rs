@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use tokio::time::sleep;
 
-/// A log of one line for each start and end: `S ID METHOD MICROSECONDS`. What is written is in the kernel, and stays
-/// when the process is killed.
+/// A log of one line for each start and end, `S ID METHOD MICROSECONDS`, and for what happens to the replica. What is
+/// written is in the kernel, and stays when the process is killed.
 #[derive(Debug)]
 pub(crate) struct WorkLog {
     file: Option<File>,
@@ -25,11 +25,25 @@ impl WorkLog {
         Ok(Self { file: directory.map(open).transpose()? })
     }
 
+    /// That it is ready, at that time.
+    pub(crate) fn ready(&self, at: SystemTime) -> io::Result<()> {
+        self.line('R', "ready", "-", at)
+    }
+
+    /// That it was told to stop, now.
+    pub(crate) fn told_to_stop(&self) -> io::Result<()> {
+        self.write('T', "stop", "-")
+    }
+
     fn write(&self, mark: char, id: &str, method: &str) -> io::Result<()> {
+        self.line(mark, id, method, SystemTime::now())
+    }
+
+    fn line(&self, mark: char, id: &str, method: &str, at: SystemTime) -> io::Result<()> {
         let Some(mut file) = self.file.as_ref() else { return Ok(()) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         // One write, so that lines of requests at the same time do not mix.
-        file.write_all(format!("{mark} {id} {method} {now}\n").as_bytes())
+        file.write_all(format!("{mark} {id} {method} {at}\n").as_bytes())
     }
 }
 
@@ -81,10 +95,11 @@ mod tests {
         for (mark, id) in [('S', "1-1"), ('E', "1-1")] {
             let log = WorkLog::open(Some(directory.path()), "abc").unwrap();
             log.write(mark, id, "PUT").unwrap();
+            log.told_to_stop().unwrap();
         }
         let text = std::fs::read_to_string(directory.path().join("abc")).unwrap();
         let lines: Vec<_> = text.lines().map(|line| line.rsplit_once(' ').unwrap().0).collect();
-        assert_eq!(lines, ["S 1-1 PUT", "E 1-1 PUT"]);
+        assert_eq!(lines, ["S 1-1 PUT", "T stop -", "E 1-1 PUT", "T stop -"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 0, 11), 53);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The first address, which Docker chooses at random each time.
-pub(crate) async fn resolve(name: &str, port: u16) -> io::Result<SocketAddr> {
+pub(super) async fn resolve(name: &str, port: u16) -> io::Result<SocketAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     socket.connect(SERVER).await?;
     socket.send(&question(name)).await?;

@@ -1,8 +1,14 @@
 //! The load: clients that keep a connection each and ask one thing at a time, over and over. It is a process of its
 //! own in the network namespace of a container, since only there Docker's DNS answers, and every system gets the same.
+//!
+//! - [`record`]: what is recorded of each request; [`Latency`] is what the records come to.
+//! - [`witness`]: what the replicas logged of it.
 
-pub(crate) mod dns;
-pub(crate) mod record;
+mod dns;
+mod latency;
+mod process;
+pub mod record;
+pub mod witness;
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -14,11 +20,14 @@ use std::time::Duration;
 
 use clap::Args;
 use fastrand::Rng;
-use integration_tests::Result;
-use integration_tests::client::{Client, Response};
 use tokio::io::AsyncReadExt as _;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
+
+use crate::Result;
+use crate::client::{Client, Response};
+pub use latency::Latency;
+pub use process::Load;
 
 use record::{Method, Record, now};
 
@@ -29,37 +38,66 @@ const BODY: usize = 4_096;
 
 /// What to send.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// `ADDR:PORT`, or `NAME:PORT` to ask Docker's DNS at every connect
     #[arg(long)]
-    pub(crate) to: String,
+    pub to: String,
+    /// The file for what became of each request
     #[arg(long)]
-    pub(crate) records: PathBuf,
+    pub records: PathBuf,
     /// The first part of every id
     #[arg(long)]
-    pub(crate) step: u64,
+    pub step: u64,
+    /// What is random follows from it
     #[arg(long)]
-    pub(crate) seed: u64,
+    pub seed: u64,
+    /// Clients, each with one request at a time
     #[arg(long)]
-    pub(crate) connections: u64,
+    pub connections: u64,
     /// How many requests; without it, until stdin ends
     #[arg(long)]
-    pub(crate) requests: Option<u64>,
+    pub requests: Option<u64>,
     /// Requests of a connection before the client closes it
     #[arg(long)]
-    pub(crate) per_connection: u64,
+    pub per_connection: u64,
     /// What a replica takes
     #[arg(long)]
-    pub(crate) ms: u64,
+    pub ms: u64,
     /// What it takes for a POST
     #[arg(long)]
-    pub(crate) post_ms: u64,
+    pub post_ms: u64,
     /// What it takes for one request in ten
     #[arg(long)]
-    pub(crate) slow_ms: Option<u64>,
+    pub slow_ms: Option<u64>,
     /// How long a client waits for an answer
     #[arg(long)]
-    pub(crate) patience_ms: u64,
+    pub patience_ms: u64,
+    /// No POSTs
+    #[arg(long)]
+    pub idempotent: bool,
+}
+
+impl Plan {
+    /// As it is passed to the process.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut pass = |name: &str, value: Option<String>| {
+            arguments.extend(value.map(|value| format!("--{name}={value}")));
+        };
+        pass("to", Some(self.to.clone()));
+        pass("records", Some(self.records.display().to_string()));
+        pass("step", Some(self.step.to_string()));
+        pass("seed", Some(self.seed.to_string()));
+        pass("connections", Some(self.connections.to_string()));
+        pass("requests", self.requests.map(|requests| requests.to_string()));
+        pass("per-connection", Some(self.per_connection.to_string()));
+        pass("ms", Some(self.ms.to_string()));
+        pass("post-ms", Some(self.post_ms.to_string()));
+        pass("slow-ms", self.slow_ms.map(|ms| ms.to_string()));
+        pass("patience-ms", Some(self.patience_ms.to_string()));
+        arguments.extend(self.idempotent.then(|| "--idempotent".to_owned()));
+        arguments
+    }
 }
 
 /// What the clients share.
@@ -72,7 +110,10 @@ struct Shared {
 }
 
 /// Sends until it has sent all, or until stdin ends: the driver closes it, on purpose or by its own end.
-pub(crate) fn run(plan: Plan) -> Result<()> {
+///
+/// # Errors
+/// Those of the file of records.
+pub fn run(plan: Plan) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let records = RefCell::new(BufWriter::new(File::create(&plan.records)?));
     let addr = plan.to.parse().ok();
@@ -157,6 +198,7 @@ impl Shared {
         let method = match rng.u8(..10) {
             0..6 => Method::Get,
             6..8 => Method::Put,
+            _ if self.plan.idempotent => Method::Put,
             _ => Method::Post,
         };
         let usual = if method == Method::Post { self.plan.post_ms } else { self.plan.ms };
@@ -241,6 +283,32 @@ mod tests {
         let mut record = Record::default();
         judge(&mut record, &asked(), &Response { status, headers, body: body.into() });
         record
+    }
+
+    #[test]
+    fn a_plan_survives_its_way_to_the_process() {
+        #[derive(clap::Parser)]
+        struct Arguments {
+            #[command(flatten)]
+            plan: Plan,
+        }
+        let plan = Plan {
+            to: "gateway:1".into(),
+            records: "/tmp/r".into(),
+            step: 3,
+            seed: 4,
+            connections: 5,
+            requests: Some(6),
+            per_connection: 7,
+            ms: 8,
+            post_ms: 9,
+            slow_ms: Some(10),
+            patience_ms: 11,
+            idempotent: true,
+        };
+        let arguments = std::iter::once("load".to_owned()).chain(plan.arguments());
+        let parsed = <Arguments as clap::Parser>::try_parse_from(arguments).unwrap().plan;
+        assert_eq!(format!("{parsed:?}"), format!("{plan:?}"));
     }
 
     #[test]

@@ -5,27 +5,32 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-use integration_tests::Result;
+use crate::Result;
 
 /// One start of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Start {
-    /// The replica's hostname.
-    pub(crate) replica: usize,
-    pub(crate) start: u64,
-    pub(crate) end: Option<u64>,
+pub struct Start {
+    /// Whose hostname [`Witness::replica`] says.
+    replica: usize,
+    /// In microseconds since 1970.
+    pub start: u64,
+    /// If it ended.
+    pub end: Option<u64>,
 }
 
 /// Every start of every request of a step.
 #[derive(Debug, Default)]
-pub(crate) struct Witness {
+pub struct Witness {
     replicas: Vec<String>,
     starts: HashMap<u64, Vec<Start>>,
 }
 
 impl Witness {
     /// Reads what concerns a step.
-    pub(crate) fn read(logs: &Path, step: u64) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn read(logs: &Path, step: u64) -> Result<Self> {
         let mut witness = Self::default();
         for file in fs::read_dir(logs)? {
             let file = file?;
@@ -57,14 +62,58 @@ impl Witness {
     }
 
     /// The starts of a request.
-    pub(crate) fn starts(&self, number: u64) -> &[Start] {
+    pub fn starts(&self, number: u64) -> &[Start] {
         self.starts.get(&number).map_or(&[], Vec::as_slice)
     }
 
     /// The hostname of the replica.
-    pub(crate) fn replica(&self, start: &Start) -> &str {
+    pub fn replica(&self, start: &Start) -> &str {
         self.replicas.get(start.replica).map_or("?", String::as_str)
     }
+}
+
+/// What became of a replica, in microseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// When it was ready.
+    pub ready: Option<u64>,
+    /// When its first request of the load's began there.
+    pub first: Option<u64>,
+    /// When it got SIGTERM.
+    pub told_to_stop: Option<u64>,
+    /// When its last request began there.
+    pub last: Option<u64>,
+    /// How many began there after SIGTERM.
+    pub late: usize,
+}
+
+/// What became of every replica that logged anything, by hostname.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn lives(logs: &Path) -> Result<HashMap<String, Life>> {
+    let mut lives = HashMap::new();
+    for file in fs::read_dir(logs)? {
+        let file = file?;
+        let mut life = Life::default();
+        for line in BufReader::new(File::open(file.path())?).lines() {
+            let line = line?;
+            let (Some(mark), Some(at)) = (line.chars().next(), line.rsplit(' ').next()) else { continue };
+            let Ok(at) = at.parse() else { continue };
+            match mark {
+                'R' => life.ready = Some(at),
+                'T' => life.told_to_stop = Some(at),
+                'S' => {
+                    life.first.get_or_insert(at);
+                    life.last = Some(at);
+                    life.late += usize::from(life.told_to_stop.is_some());
+                }
+                _ => {}
+            }
+        }
+        lives.insert(file.file_name().to_string_lossy().into_owned(), life);
+    }
+    Ok(lives)
 }
 
 #[cfg(test)]
@@ -86,5 +135,14 @@ mod tests {
         assert_eq!(seen(7), [("a", 10, Some(15))]);
         assert_eq!(seen(8), [("a", 11, None), ("b", 30, Some(35))]);
         assert_eq!(seen(9), []);
+    }
+
+    #[test]
+    fn a_life_is_from_ready_to_the_last_request() {
+        let logs = tempfile::tempdir().unwrap();
+        let log = "R ready - 5\nS 1-1 GET 7\nE 1-1 GET 8\nS 1-2 GET 9\nT stop - 10\nS 1-3 GET 11\n";
+        fs::write(logs.path().join("a"), log).unwrap();
+        let life = Life { ready: Some(5), first: Some(7), told_to_stop: Some(10), last: Some(11), late: 1 };
+        assert_eq!(lives(logs.path()).unwrap(), HashMap::from([("a".to_owned(), life)]));
     }
 }

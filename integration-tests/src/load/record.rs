@@ -5,64 +5,70 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use integration_tests::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+
 /// Microseconds since 1970: the clock that the load, the driver and the replicas share.
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// One request and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub struct Record {
     /// The number after the step's in the id.
     #[serde(rename = "n")]
-    pub(crate) number: u64,
+    pub number: u64,
+    /// How it was asked.
     #[serde(rename = "m")]
-    pub(crate) method: Method,
+    pub method: Method,
     /// When it was begun, with the connect if it needed one.
     #[serde(rename = "s")]
-    pub(crate) start: u64,
+    pub start: u64,
     /// When its answer was whole, or it had failed.
     #[serde(rename = "e")]
-    pub(crate) end: u64,
+    pub end: u64,
     /// How long the replica was asked to take, in milliseconds.
     #[serde(rename = "t")]
-    pub(crate) asked_ms: u64,
+    pub asked_ms: u64,
     /// 0 if there was no answer.
     #[serde(rename = "c")]
-    pub(crate) status: u16,
+    pub status: u16,
     /// The replica's own word: its hostname.
     #[serde(rename = "r", default, skip_serializing_if = "String::is_empty")]
-    pub(crate) replica: String,
+    pub replica: String,
     /// The system's word: what `X-Served-By` says.
     #[serde(rename = "b", default, skip_serializing_if = "String::is_empty")]
-    pub(crate) served_by: String,
+    pub served_by: String,
     /// The connection had carried another request before.
     #[serde(rename = "u")]
-    pub(crate) reused: bool,
+    pub reused: bool,
     /// Why it counts as failed.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) failure: Option<String>,
+    pub failure: Option<String>,
     /// The answer was that to another request, or of another's making.
     #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) is_wrong: bool,
+    pub is_wrong: bool,
 }
 
 /// The methods that are mixed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Method {
+pub enum Method {
+    /// Without a body.
     #[default]
     Get,
+    /// With one, and may be sent twice.
     Put,
+    /// With one, and may not.
     Post,
 }
 
 impl Method {
-    pub(crate) fn name(self) -> &'static str {
+    /// As it is sent.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Put => "PUT",
@@ -71,25 +77,29 @@ impl Method {
     }
 
     /// Whether the request may be sent again when nobody knows what became of it.
-    pub(crate) fn is_idempotent(self) -> bool {
+    pub fn is_idempotent(self) -> bool {
         self != Self::Post
     }
 }
 
 impl Record {
     /// In microseconds, without what the replica was asked to take beyond `usual_ms`.
-    pub(crate) fn latency(&self, usual_ms: u64) -> u64 {
+    pub fn latency(&self, usual_ms: u64) -> u64 {
         let beyond = self.asked_ms.saturating_sub(usual_ms) * 1_000;
         self.end.saturating_sub(self.start).saturating_sub(beyond)
     }
 
-    pub(crate) fn is_failed(&self) -> bool {
+    /// Whether it got no answer, or another than it should.
+    pub fn is_failed(&self) -> bool {
         self.failure.is_some()
     }
 }
 
 /// All that the load wrote.
-pub(crate) fn read(file: &Path) -> Result<Vec<Record>> {
+///
+/// # Errors
+/// If the file cannot be read, or is not whole.
+pub fn read(file: &Path) -> Result<Vec<Record>> {
     BufReader::new(File::open(file)?).lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
