@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -185,13 +186,15 @@ impl App {
         let abort = CancellationToken::new().drop_guard();
         let stop_control = CancellationToken::new().drop_guard();
 
-        let admission = Admission::new(connection_limit(&settings.proxy), &settings.proxy, Arc::clone(&metrics));
+        let admission = Admission::new(connection_limit(&settings.proxy), Arc::clone(&metrics));
+        let (_, proxy_settings) = watch::channel(Arc::new(settings.proxy.clone()));
         let context = Arc::new(Context {
             registry: registry.clone(),
-            settings: settings.proxy.clone(),
+            service: settings.proxy.service.clone(),
+            settings: proxy_settings,
             metrics: Arc::clone(&metrics),
             admission: Arc::new(admission),
-            hold: Hold::new(settings.proxy.hold.clone(), Arc::clone(&metrics)),
+            hold: Hold::new(Arc::clone(&metrics)),
             stop_accepting: stop_accepting.clone(),
             abort: abort.token().clone(),
         });

@@ -8,7 +8,7 @@ mod lease;
 mod policy;
 mod turn;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -72,14 +72,14 @@ impl Tried {
 /// Picks replicas for the requests of one worker thread.
 pub struct Balancer {
     registry: Registry,
-    policy: Policy,
+    policy: Cell<Policy>,
     rng: RefCell<Rng>,
 }
 
 impl Balancer {
     /// A balancer over `registry`; the same seed makes the same draws.
     pub fn new(registry: Registry, policy: Policy, seed: u64) -> Self {
-        Self { registry, policy, rng: RefCell::new(Rng::with_seed(seed)) }
+        Self { registry, policy: Cell::new(policy), rng: RefCell::new(Rng::with_seed(seed)) }
     }
 
     /// Picks a ready replica that is not in `tried` and claims it. Where there is none, one will do that was tried on a
@@ -150,7 +150,7 @@ impl Balancer {
         // A claim fails only on a replica that stopped to be pickable, or got its last request, since it was chosen.
         for _ in 0..replicas.list().len() {
             let fits = |replica: &Replica| may_take(replica) && replica.has_room() && !is_out(replica);
-            if let Some(lease) = Lease::claim(policy::choose(self.policy, replicas, fits, rng, Moment::now)?)
+            if let Some(lease) = Lease::claim(policy::choose(self.policy.get(), replicas, fits, rng, Moment::now)?)
                 && may_take(lease.replica())
             {
                 return Some(lease);
@@ -159,10 +159,15 @@ impl Balancer {
         None
     }
 
+    /// Picks by another policy from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.set(policy);
+    }
+
     /// Whether the policy wants to know of latencies.
     #[inline]
     pub fn minds_latency(&self) -> bool {
-        self.policy == Policy::Ewma
+        self.policy.get() == Policy::Ewma
     }
 
     /// Notes what an attempt at `replica` says of its latency.
@@ -173,7 +178,7 @@ impl Balancer {
 
 impl fmt::Debug for Balancer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Balancer").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Balancer").field("policy", &self.policy.get()).finish_non_exhaustive()
     }
 }
 

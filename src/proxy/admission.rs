@@ -20,12 +20,12 @@ use crate::metrics::{AcceptPause, ProxyMetrics};
 /// The places for client connections, shared by all workers. Nothing here is touched by a request.
 #[derive(Debug)]
 pub struct Admission {
-    limit: usize,
+    limit: AtomicUsize,
     open: AtomicUsize,
     /// Whether the limit was reached and not left again, as far as the log knows.
     is_reached: AtomicBool,
     has_left: Notify,
-    per_client: Option<Arc<PerClient>>,
+    per_client: Arc<PerClient>,
     metrics: Arc<ProxyMetrics>,
 }
 
@@ -43,33 +43,44 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    /// Room for `limit` connections in all, and for as many of one client as the settings say.
-    pub fn new(limit: NonZeroUsize, settings: &ProxySettings, metrics: Arc<ProxyMetrics>) -> Self {
-        let per_client = settings
-            .limits
-            .connections_per_client
-            .map(|limit| Arc::new(PerClient::new(limit, settings.trusted_proxies.clone())));
+    /// Room for `limit` connections in all.
+    pub fn new(limit: NonZeroUsize, metrics: Arc<ProxyMetrics>) -> Self {
         Self {
-            limit: limit.get(),
+            limit: AtomicUsize::new(limit.get()),
             open: AtomicUsize::new(0),
             is_reached: AtomicBool::new(false),
             has_left: Notify::new(),
-            per_client,
+            per_client: Arc::default(),
             metrics,
         }
     }
 
-    /// Counts a connection for its client; `None` if that one has as many as it may have.
-    pub(super) fn greet(&self, client: IpAddr) -> Option<Guest> {
-        match &self.per_client {
+    /// Makes it room for another number. Who is in stays, if there are more than that; who waits looks again.
+    pub fn set_limit(&self, limit: NonZeroUsize) {
+        self.limit.store(limit.get(), Ordering::SeqCst);
+        self.has_left.notify_waiters();
+    }
+
+    /// Counts a connection for its client; `None` if that one has as many as it may have by these settings. It counts
+    /// only those that came since there is such a limit.
+    pub(super) fn greet(&self, client: IpAddr, settings: &ProxySettings) -> Option<Guest> {
+        match settings.limits.connections_per_client {
             None => Some(Guest { _place: None }),
-            Some(per_client) => per_client.take(client).map(|place| Guest { _place: place.map(Box::new) }),
+            Some(limit) => {
+                let place = self.per_client.take(client, limit, &settings.trusted_proxies)?;
+                Some(Guest { _place: place.map(Box::new) })
+            }
         }
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::SeqCst)
     }
 
     /// Lets a connection in if there is room now.
     pub(super) fn try_admit(self: &Arc<Self>, guest: Guest) -> Result<Admitted, Guest> {
-        let take = |open| (open < self.limit).then_some(open + 1);
+        let limit = self.limit();
+        let take = |open| (open < limit).then_some(open + 1);
         match self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
             Ok(_) => Ok(self.admitted(guest)),
             Err(_) => Err(guest),
@@ -93,7 +104,7 @@ impl Admission {
         let _waiting = Waiting::count(&self.metrics.workers_waiting);
         self.metrics.record_accept_pause(AcceptPause::Limit);
         if !self.is_reached.swap(true, Ordering::SeqCst) {
-            warn!(cause = self.limit, "Connection limit reached: new clients wait until others leave");
+            warn!(cause = self.limit(), "Connection limit reached: new clients wait until others leave");
         }
         loop {
             let mut has_left = pin!(self.has_left.notified());
@@ -117,13 +128,14 @@ impl Admission {
         let left = self.open.fetch_sub(1, Ordering::SeqCst).saturating_sub(1);
         self.metrics.connections_open.fetch_sub(1, Ordering::Relaxed);
         self.has_left.notify_one();
+        let limit = self.limit();
         // Well below it, or each client that comes and goes would be told twice.
-        let is_well_below = left <= self.limit - (self.limit / 10).max(1);
+        let is_well_below = left <= limit - (limit / 10).max(1);
         if is_well_below
             && self.metrics.workers_waiting.load(Ordering::SeqCst) == 0
             && self.is_reached.swap(false, Ordering::SeqCst)
         {
-            info!(cause = self.limit, "Connection limit left behind: new clients do not wait any more");
+            info!(cause = limit, "Connection limit left behind: new clients do not wait any more");
         }
     }
 }
@@ -164,25 +176,31 @@ mod tests {
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn admission(limit: usize, per_client: Option<usize>) -> Arc<Admission> {
-        let limits = LimitSettings {
-            connections_per_client: per_client.and_then(NonZeroUsize::new),
-            ..LimitSettings::default()
-        };
-        let settings = ProxySettings { limits, ..ProxySettings::default() };
-        Arc::new(Admission::new(NonZeroUsize::new(limit).unwrap(), &settings, Arc::default()))
+    fn admission(limit: usize) -> Arc<Admission> {
+        Arc::new(Admission::new(NonZeroUsize::new(limit).unwrap(), Arc::default()))
+    }
+
+    /// One of the two that each client may have.
+    fn guest(admission: &Admission) -> Guest {
+        let limits = LimitSettings { connections_per_client: NonZeroUsize::new(2), ..LimitSettings::default() };
+        admission.greet(CLIENT, &ProxySettings { limits, ..ProxySettings::default() }).unwrap()
+    }
+
+    /// One that is not counted for its client.
+    fn stranger(admission: &Admission) -> Guest {
+        admission.greet(CLIENT, &ProxySettings::default()).unwrap()
     }
 
     fn enter(admission: &Arc<Admission>) -> Option<Admitted> {
-        admission.try_admit(admission.greet(CLIENT).unwrap()).ok()
+        admission.try_admit(stranger(admission)).ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_room_waits_until_somebody_leaves() {
-        let admission = admission(2, None);
+        let admission = admission(2);
         let (first, _second) = (enter(&admission).unwrap(), enter(&admission).unwrap());
         assert!(enter(&admission).is_none());
-        let mut third = pin!(admission.admit(admission.greet(CLIENT).unwrap(), pending()));
+        let mut third = pin!(admission.admit(stranger(&admission), pending()));
         assert!(tokio::time::timeout(DEADLINE, &mut third).await.is_err());
         drop(first);
         let _third = tokio::time::timeout(DEADLINE, &mut third).await.unwrap();
@@ -195,12 +213,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_waiting_takes_no_place_and_no_call() {
-        let admission = admission(1, Some(2));
-        let only = enter(&admission).unwrap();
-        let given_up = admission.admit(admission.greet(CLIENT).unwrap(), pending());
+        let admission = admission(1);
+        let only = admission.try_admit(guest(&admission)).unwrap();
+        let given_up = admission.admit(guest(&admission), pending());
         assert!(tokio::time::timeout(Duration::from_secs(1), given_up).await.is_err());
         assert_eq!(admission.metrics.workers_waiting.load(Ordering::SeqCst), 0);
-        let mut patient = pin!(admission.admit(admission.greet(CLIENT).unwrap(), pending()));
+        let mut patient = pin!(admission.admit(guest(&admission), pending()));
         assert!(tokio::time::timeout(DEADLINE, &mut patient).await.is_err());
         drop(only);
         tokio::time::timeout(DEADLINE, &mut patient).await.unwrap();
@@ -208,10 +226,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_when_all_ends_is_let_in_and_the_limit_stays() {
-        let admission = admission(1, None);
+        let admission = admission(1);
         let _only = enter(&admission).unwrap();
         let stop = Box::pin(tokio::time::sleep(Duration::from_secs(1)));
-        let last = admission.admit(admission.greet(CLIENT).unwrap(), stop);
+        let last = admission.admit(stranger(&admission), stop);
         let last = tokio::time::timeout(DEADLINE, last).await.unwrap();
         assert_eq!(admission.open.load(Ordering::SeqCst), 2);
         drop(last);
@@ -219,10 +237,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_higher_limit_lets_in_who_waits_and_a_lower_one_throws_nobody_out() {
+        let admission = admission(1);
+        let mut inside = vec![enter(&admission).unwrap()];
+        let mut waits = pin!(admission.admit(stranger(&admission), pending()));
+        assert!(tokio::time::timeout(DEADLINE, &mut waits).await.is_err());
+        admission.set_limit(NonZeroUsize::new(3).unwrap());
+        inside.push(tokio::time::timeout(DEADLINE, &mut waits).await.unwrap());
+        inside.push(enter(&admission).unwrap());
+        admission.set_limit(NonZeroUsize::MIN);
+        assert_eq!(admission.metrics.connections_open.load(Ordering::Relaxed), 3);
+        inside.truncate(1);
+        assert!(enter(&admission).is_none());
+        inside.clear();
+        assert!(enter(&admission).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_end_is_only_told_well_below_the_limit() {
-        let admission = admission(20, None);
+        let admission = admission(20);
         let mut inside: Vec<_> = (0..20).map(|_| enter(&admission).unwrap()).collect();
-        let waits = admission.admit(admission.greet(CLIENT).unwrap(), pending());
+        let waits = admission.admit(stranger(&admission), pending());
         assert!(tokio::time::timeout(DEADLINE, waits).await.is_err());
         let is_reached = || admission.is_reached.load(Ordering::SeqCst);
         inside.truncate(19);
@@ -235,7 +270,7 @@ mod tests {
     #[test]
     fn who_leaves_wakes_who_waits_on_another_thread() {
         const THREADS: usize = 4;
-        let admission = admission(1, None);
+        let admission = admission(1);
         let (done, is_done) = mpsc::channel();
         for _ in 0..THREADS {
             let (admission, done) = (Arc::clone(&admission), done.clone());
@@ -243,7 +278,7 @@ mod tests {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(async {
                     for _ in 0..200 {
-                        let admitted = admission.admit(admission.greet(CLIENT).unwrap(), pending()).await;
+                        let admitted = admission.admit(stranger(&admission), pending()).await;
                         assert_eq!(admission.open.load(Ordering::SeqCst), 1);
                         // Lets the others run into the limit.
                         thread::yield_now();

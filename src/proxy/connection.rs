@@ -26,6 +26,7 @@ use super::request::Request;
 use super::respond::{self, Cause, Manner};
 use super::timer::IdleTimer;
 use super::worker::Worker;
+use crate::config::settings::ProxySettings;
 use crate::metrics::Refusal;
 
 /// How long a client may take to read our last answer before its connection is closed.
@@ -40,6 +41,8 @@ pub(super) struct Client {
     pub(super) has_finished: bool,
     /// Tells when a wait of this connection has lasted too long.
     pub(super) timer: IdleTimer,
+    /// What the present request goes by from its head to its end.
+    pub(super) settings: Rc<ProxySettings>,
     stream: TcpStream,
     buffer: Option<Buffer>,
     buffers: Rc<Buffers>,
@@ -69,17 +72,23 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
 
 async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
     let _listening = worker.bell.listen().await;
+    let settings = worker.settings();
     let mut client = Client {
-        addr: ClientAddr::new(addr.ip(), &worker.context.settings.trusted_proxies),
+        addr: ClientAddr::new(addr.ip(), &settings.trusted_proxies),
         has_finished: false,
         timer: IdleTimer::default(),
+        settings,
         stream,
         buffer: None,
         buffers: Rc::clone(&worker.buffers),
     };
-    let mut idle_limit = worker.context.settings.first_byte_timeout;
+    let mut idle_limit = client.settings.first_byte_timeout;
     let end = loop {
-        let after = match client.next(worker, idle_limit).await {
+        let next = client.next(worker, idle_limit).await;
+        if !worker.goes_by(&client.settings) {
+            client.renew_settings(worker);
+        }
+        let after = match next {
             Next::Request(request) => exchange::serve(worker, &mut client, request).await,
             Next::Rejected(reason, head) => {
                 debug!(client = %addr, cause = reason.as_str(), "Request rejected");
@@ -89,7 +98,7 @@ async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
             Next::Gone => After::Close,
         };
         match after {
-            After::KeepAlive => idle_limit = worker.context.settings.keep_alive_timeout,
+            After::KeepAlive => idle_limit = worker.settings().keep_alive_timeout,
             end => break end,
         }
     };
@@ -100,6 +109,13 @@ impl Client {
     /// The socket.
     pub(super) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
+    }
+
+    /// Lets the request that begins go by settings that have changed since.
+    #[cold]
+    fn renew_settings(&mut self, worker: &Worker) {
+        self.settings = worker.settings();
+        self.addr = ClientAddr::new(self.addr.ip(), &self.settings.trusted_proxies);
     }
 
     /// Where buffers come from.
@@ -230,7 +246,7 @@ impl Client {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending if was_idle && worker.is_over() => return Poll::Ready(Next::Gone),
                 Poll::Pending => {
-                    let limit = if was_idle { idle_limit } else { worker.context.settings.head_timeout };
+                    let limit = if was_idle { idle_limit } else { worker.settings().head_timeout };
                     ready!(self.timer.poll_expired(cx, worker.now(), limit));
                     return Poll::Ready(if scan.has_begun() { Next::Stalled } else { Next::Gone });
                 }
@@ -257,7 +273,7 @@ impl Client {
             respond::answer(cause, &Manner { version, is_head, keeps_alive, date: heads.date.as_bytes() })
         };
         let mut outbox = Outbox::with(bytes);
-        let limit = worker.context.settings.idle_timeout;
+        let limit = self.settings.idle_timeout;
         self.timer.progress();
         let flushing = poll_fn(|cx| match outbox.poll_flush(cx, &mut self.stream).1 {
             Poll::Ready(outcome) => Poll::Ready(outcome.is_ok()),

@@ -89,14 +89,14 @@ pub(super) async fn serve(worker: &Worker, client: &mut Client, request: Request
 fn route<'a>(worker: &'a Worker, client: &Client, request: &Request) -> Cow<'a, str> {
     let host = request.target.host_name.map(|name| name.of(client.buffered()));
     let is_known = |name: &str| worker.context.registry.replicas(name).is_some();
-    route::service(host, is_known, worker.context.settings.service.as_str())
+    route::service(host, is_known, worker.context.service.as_str())
 }
 
 impl Exchange<'_> {
     /// Tries replicas until one has answered, well or not; or says why none has, if there is anybody to be told.
     async fn attempt_until_answered(&mut self) -> Result<After, Option<Cause>> {
         let worker = self.worker;
-        let mut retries = Retries::new(worker.context.settings.retries);
+        let mut retries = Retries::new(self.client.settings.retries);
         let mut tried = Tried::default();
         let mut is_fresh_only = false;
         let mut wait = Wait::default();
@@ -111,7 +111,7 @@ impl Exchange<'_> {
             let lease = match picked {
                 Some(Ok(lease)) => lease,
                 // Nobody waits.
-                not_picked if worker.context.hold.settings().time.is_zero() => {
+                not_picked if self.client.settings.hold.time.is_zero() => {
                     let refusal = not_picked.and_then(Result::err).map(|error| refused(&error));
                     return Err(last.map_or(refusal, |failure| failure.cause()));
                 }
@@ -134,7 +134,7 @@ impl Exchange<'_> {
             if is_retry {
                 note(replica, &failure);
             }
-            tally::failed(&worker.context, replica, &failure, was_reused);
+            tally::failed(worker, replica, &failure, was_reused);
             let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
             match retries.price(&failure, was_reused, is_replayable) {
                 None => return Err(failure.cause()),
@@ -176,7 +176,7 @@ impl Exchange<'_> {
         let worker = self.worker;
         let may_repeat = retries.is_allowed() && self.request.is_idempotent();
         let may_move = || retries.is_allowed() && worker.balancer.has_other(&self.service, tried);
-        let limit = worker.context.settings.connect_timeout;
+        let limit = self.client.settings.connect_timeout;
         let look = if may_repeat { Look::Short } else { Look::Long };
         loop {
             let kept = if is_fresh_only { Kept::None } else { worker.pool.take(replica, look, worker.now()) };
@@ -262,13 +262,13 @@ impl Exchange<'_> {
                 replica.metrics().record_cut();
             }
             self.record(replica, status);
-            tally::ended(&self.worker.context, replica, status, None);
+            tally::ended(self.worker, replica, status, None);
             return After::Close;
         } else if download.persists() && self.upload.is_done() {
             connection.give_back(replica, self.worker.now());
         }
         self.record(replica, status);
-        tally::ended(&self.worker.context, replica, status, outcome.as_ref().err());
+        tally::ended(self.worker, replica, status, outcome.as_ref().err());
         if after == After::Close {
             // What it kept in case it had to be sent again is no reason to expect more.
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);

@@ -18,7 +18,6 @@ use crate::registry::Registry;
 /// The lines of requests that wait, shared by all workers.
 #[derive(Debug)]
 pub struct Hold {
-    settings: HoldSettings,
     /// How many wait in all.
     waiting: AtomicUsize,
     lines: Mutex<FxHashMap<String, Line>>,
@@ -48,13 +47,8 @@ pub(super) struct Place<'a> {
 
 impl Hold {
     /// Empty lines.
-    pub fn new(settings: HoldSettings, metrics: Arc<ProxyMetrics>) -> Self {
-        Self { settings, waiting: AtomicUsize::new(0), lines: Mutex::default(), metrics }
-    }
-
-    /// How long a request may wait, and how many may.
-    pub(super) fn settings(&self) -> &HoldSettings {
-        &self.settings
+    pub fn new(metrics: Arc<ProxyMetrics>) -> Self {
+        Self { waiting: AtomicUsize::new(0), lines: Mutex::default(), metrics }
     }
 
     /// How many requests wait now, for any service.
@@ -67,12 +61,12 @@ impl Hold {
         self.waiting.load(Ordering::SeqCst) > 0 && self.lines().get(service).is_some_and(|line| !line.turns.is_empty())
     }
 
-    /// Takes room for a request that keeps `bytes` of memory; `None` if too many wait for the service.
-    pub(super) fn admit(&self, service: &str, bytes: usize) -> Option<Place<'_>> {
+    /// Takes room for a request that keeps `bytes` of memory; `None` if as many wait for the service as may.
+    pub(super) fn admit(&self, service: &str, bytes: usize, settings: &HoldSettings) -> Option<Place<'_>> {
         let mut lines = self.lines();
         let line = lines.entry(service.to_owned()).or_default();
         let held = line.bytes.saturating_add(bytes);
-        if line.requests >= self.settings.requests || held > self.settings.bytes {
+        if line.requests >= settings.requests || held > settings.bytes {
             if line.requests == 0 {
                 lines.remove(service);
             }
@@ -173,8 +167,12 @@ mod tests {
         }
     }
 
-    fn hold(requests: usize, bytes: usize) -> Hold {
-        Hold::new(HoldSettings { requests, bytes, ..HoldSettings::default() }, Arc::default())
+    fn hold() -> Hold {
+        Hold::new(Arc::default())
+    }
+
+    fn room(requests: usize, bytes: usize) -> HoldSettings {
+        HoldSettings { requests, bytes, ..HoldSettings::default() }
     }
 
     fn caller() -> (Arc<Calls>, Waker) {
@@ -188,10 +186,10 @@ mod tests {
 
     #[test]
     fn the_first_to_come_is_the_first_to_go_and_wakes_the_next() {
-        let hold = hold(9, 9);
+        let (hold, room) = (hold(), room(9, 9));
         assert!(!hold.has_line("a"));
         let [(first_calls, first_waker), (second_calls, second_waker)] = [caller(), caller()];
-        let (mut second, mut first) = (hold.admit("a", 0).unwrap(), hold.admit("a", 0).unwrap());
+        let (mut second, mut first) = (hold.admit("a", 0, &room).unwrap(), hold.admit("a", 0, &room).unwrap());
         assert!(!hold.has_line("a"), "nobody has lined up");
         assert!(first.is_next(&first_waker));
         assert!(!second.is_next(&second_waker));
@@ -211,9 +209,9 @@ mod tests {
 
     #[test]
     fn who_leaves_the_middle_of_the_line_does_not_hold_up_the_rest() {
-        let hold = hold(9, 9);
+        let (hold, room) = (hold(), room(9, 9));
         let callers: Vec<_> = (0..3).map(|_| caller()).collect();
-        let mut places: Vec<_> = (0..3).map(|_| hold.admit("a", 0).unwrap()).collect();
+        let mut places: Vec<_> = (0..3).map(|_| hold.admit("a", 0, &room).unwrap()).collect();
         for (place, (_, waker)) in places.iter_mut().zip(&callers) {
             place.is_next(waker);
         }
@@ -225,15 +223,16 @@ mod tests {
 
     #[test]
     fn the_room_is_bounded_in_requests_and_bytes_for_each_service() {
-        let hold = hold(2, 100);
-        let first = hold.admit("a", 60).unwrap();
-        assert!(hold.admit("a", 41).is_none());
-        let _second = hold.admit("a", 40).unwrap();
-        assert!(hold.admit("a", 0).is_none());
-        let _other = hold.admit("b", 100).unwrap();
+        let (hold, room) = (hold(), room(2, 100));
+        let admit = |service, bytes| hold.admit(service, bytes, &room);
+        let first = admit("a", 60).unwrap();
+        assert!(admit("a", 41).is_none());
+        let _second = admit("a", 40).unwrap();
+        assert!(admit("a", 0).is_none());
+        let _other = admit("b", 100).unwrap();
         drop(first);
-        let _third = hold.admit("a", 60).unwrap();
-        assert!(hold.admit("c", 101).is_none());
+        let _third = admit("a", 60).unwrap();
+        assert!(admit("c", 101).is_none());
         assert_eq!(hold.lines().len(), 2);
         let shed = hold.metrics.hold_ends().find(|(end, _)| *end == HoldEnd::Shed).unwrap();
         assert_eq!(shed.1, 3);

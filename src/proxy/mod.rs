@@ -46,11 +46,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::ProxySettings;
 use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
+use crate::service::ServiceName;
 
 pub use admission::Admission;
 pub use descriptors::connection_limit;
@@ -63,8 +65,10 @@ pub use worker::Worker;
 pub struct Context {
     /// Where the replicas are.
     pub registry: Registry,
-    /// How to serve.
-    pub settings: ProxySettings,
+    /// The service that requests go to when their Host names no other.
+    pub service: ServiceName,
+    /// How to serve, now and later. Each worker follows it with a copy of its own.
+    pub settings: watch::Receiver<Arc<ProxySettings>>,
     /// What the room counts.
     pub metrics: Arc<ProxyMetrics>,
     /// Who is let in.

@@ -14,11 +14,8 @@ const NETWORK: u128 = !0 << 64;
 
 /// The connections of each client that has any, shared by all workers. Locked when a connection comes and goes, for as
 /// long as that takes to count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PerClient {
-    limit: NonZeroUsize,
-    /// Proxies in front of us, who speak for many: they are not counted.
-    trusted: Vec<IpNet>,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -30,20 +27,21 @@ pub(super) struct Place {
 }
 
 impl PerClient {
-    /// Nobody has any connections, and all but `trusted` may have `limit` of them.
-    pub(super) fn new(limit: NonZeroUsize, trusted: Vec<IpNet>) -> Self {
-        Self { limit, trusted, open: Mutex::default() }
-    }
-
-    /// Counts a connection of the client at `addr`: `None` if it may have no more, `Some(None)` if it is not counted.
-    pub(super) fn take(self: &Arc<Self>, addr: IpAddr) -> Option<Option<Place>> {
+    /// Counts a connection of the client at `addr`: `None` if it has `limit` of them, `Some(None)` if it is not counted:
+    /// those of `trusted` are proxies in front of us, who speak for many.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        addr: IpAddr,
+        limit: NonZeroUsize,
+        trusted: &[IpNet],
+    ) -> Option<Option<Place>> {
         let addr = addr.to_canonical();
-        if is_trusted(addr, &self.trusted) {
+        if is_trusted(addr, trusted) {
             return Some(None);
         }
         let client = counted_as(addr);
         self.change(client, |count| {
-            let has_room = *count < self.limit.get();
+            let has_room = *count < limit.get();
             *count += usize::from(has_room);
             has_room.then(|| Some(Place { per_client: Arc::clone(self), client }))
         })
@@ -79,18 +77,15 @@ fn counted_as(addr: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn of_two() -> Arc<PerClient> {
-        let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-        Arc::new(PerClient::new(NonZeroUsize::new(2).unwrap(), trusted))
-    }
-
+    /// One of the two that each may have.
     fn take(per_client: &Arc<PerClient>, addr: &str) -> Option<Option<Place>> {
-        per_client.take(addr.parse().unwrap())
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        per_client.take(addr.parse().unwrap(), NonZeroUsize::new(2).unwrap(), &trusted)
     }
 
     #[test]
     fn each_address_has_its_own_places_and_gets_them_back() {
-        let per_client = of_two();
+        let per_client = Arc::default();
         let (first, second) = (take(&per_client, "192.0.2.1"), take(&per_client, "::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some());
         assert!(take(&per_client, "192.0.2.1").is_none());
@@ -105,7 +100,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_is_one_client() {
-        let per_client = of_two();
+        let per_client = Arc::default();
         let _two = ["2001:db8::1", "2001:db8::ffff:1"].map(|addr| take(&per_client, addr).unwrap());
         assert!(take(&per_client, "2001:db8::2").is_none());
         assert!(take(&per_client, "2001:db8:0:1::2").is_some());
@@ -113,7 +108,7 @@ mod tests {
 
     #[test]
     fn trusted_proxies_are_not_counted() {
-        let per_client = of_two();
+        let per_client = Arc::default();
         let places: Vec<_> = (0..9).map(|_| take(&per_client, "10.1.1.1")).collect();
         assert!(places.iter().all(|place| matches!(place, Some(None))));
     }

@@ -74,7 +74,7 @@ impl Relay<'_> {
         let writer = Writer {
             default_host: self.service.as_bytes(),
             client: &self.client.addr,
-            trusted: &self.worker.context.settings.trusted_proxies,
+            trusted: &self.client.settings.trusted_proxies,
             pseudonym: &self.worker.pseudonym,
         };
         self.request.write(&mut desk.heads, self.client.buffered(), &writer);
@@ -155,7 +155,7 @@ impl Relay<'_> {
     }
 
     fn turn(&self) -> Turn {
-        let settings = &self.worker.context.settings;
+        let settings = &self.client.settings;
         let is_answered = self.download.status().is_some();
         let replicas_limit = if is_answered { settings.idle_timeout } else { settings.response_timeout };
         let waits_for_body = !self.upload.is_over() && !self.upload.waits_for_replica() && !self.is_body_unasked();

@@ -4,7 +4,6 @@
 
 use std::io::ErrorKind;
 
-use super::Context;
 use super::download::Download;
 use super::failure::Failure;
 use super::worker::Worker;
@@ -13,7 +12,7 @@ use crate::metrics::Fault;
 use crate::replica::Replica;
 
 /// Takes in an attempt that failed before the client was told a status.
-pub(super) fn failed(context: &Context, replica: &Replica, failure: &Failure, was_reused: bool) {
+pub(super) fn failed(worker: &Worker, replica: &Replica, failure: &Failure, was_reused: bool) {
     let says_nothing = match failure {
         // Replicas close idle connections, also at the moment at which a request is on its way.
         Failure::Unsent | Failure::Closed { answer_began: false, .. } => was_reused,
@@ -22,29 +21,29 @@ pub(super) fn failed(context: &Context, replica: &Replica, failure: &Failure, wa
         _ => false,
     };
     if let Some(fault) = failure.counted_as().and_then(Fault::of_attempt).filter(|_| !says_nothing) {
-        count(context, replica, fault, false);
+        count(worker, replica, fault, false);
     }
 }
 
 /// Takes in an answer that has ended, or that broke off with this failure.
 #[inline]
-pub(super) fn ended(context: &Context, replica: &Replica, status: u16, failure: Option<&Failure>) {
+pub(super) fn ended(worker: &Worker, replica: &Replica, status: u16, failure: Option<&Failure>) {
     match failure {
         Some(failure) => {
             if let Some(fault) = failure.counted_as().and_then(Fault::of_attempt) {
-                count(context, replica, fault, true);
+                count(worker, replica, fault, true);
             }
         }
         None => match Fault::of_status(status) {
-            Some(fault) => count(context, replica, fault, false),
+            Some(fault) => count(worker, replica, fault, false),
             None => replica.forget_failures(),
         },
     }
 }
 
 #[cold]
-fn count(context: &Context, replica: &Replica, fault: Fault, broke_off: bool) {
-    let eject = &context.settings.eject;
+fn count(worker: &Worker, replica: &Replica, fault: Fault, broke_off: bool) {
+    let eject = worker.settings().eject;
     if !eject.on.contains(fault) {
         // A status that does not count is an answer like any other; of what is no answer nothing is known.
         return if fault.is_status() {
@@ -54,7 +53,7 @@ fn count(context: &Context, replica: &Replica, fault: Fault, broke_off: bool) {
     replica.metrics().record_fault(fault, broke_off);
     // Once is enough: whoever hears it looks again and again, as long as the row goes on.
     if replica.count_failure() == eject.failures {
-        context.registry.raise_alarm();
+        worker.context.registry.raise_alarm();
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn run(
     unsent: Outbox,
 ) {
     let (mut up, mut down) = (Flow::default(), Flow::with(unsent));
-    let limit = worker.context.settings.tunnel_timeout;
+    let limit = client.settings.tunnel_timeout;
     let early = client.take_buffered();
     client.timer.progress();
     // Fails only on a socket that is closed already, which the first read will tell.

@@ -43,10 +43,10 @@ impl Exchange<'_> {
         let worker = self.worker;
         let hold = &worker.context.hold;
         let began = *wait.began.get_or_insert(worker.now());
-        let left = hold.settings().time.saturating_sub(worker.now().saturating_duration_since(began));
+        let left = self.client.settings.hold.time.saturating_sub(worker.now().saturating_duration_since(began));
         // A request that is few bytes long takes little memory while it waits.
         self.client.settle();
-        let Some(mut place) = hold.admit(&self.service, self.client.memory()) else {
+        let Some(mut place) = hold.admit(&self.service, self.client.memory(), &self.client.settings.hold) else {
             let picked = worker.balancer.pick(&self.service, &Tried::default());
             // Room that is there is for who waits, who may have looked for it while this had it.
             let picked = picked.map(|lease| drop(Claim::new(lease, hold)));

@@ -29,6 +29,7 @@ use super::listener::{Listener, adopt};
 use super::pool::{Pool, is_out_of_descriptors};
 use super::{Context, ProxyError};
 use crate::balancer::Balancer;
+use crate::config::settings::ProxySettings;
 use crate::metrics::AcceptPause;
 
 /// How long to wait for descriptors or memory to come free after an accept failed for want of them.
@@ -61,6 +62,8 @@ pub struct Worker {
     /// Wakes every client connection.
     pub(super) bell: Rc<Bell>,
     pub(super) pseudonym: Pseudonym,
+    /// Replaced as a whole when they change; who began with others goes on with those.
+    settings: RefCell<Rc<ProxySettings>>,
     clock: Cell<Instant>,
     /// Client connections: the worker ends with the last of them.
     tasks: TaskTracker,
@@ -107,6 +110,7 @@ impl Worker {
         runtime.block_on(async move {
             let worker = Rc::new(Self::new(Arc::clone(&context)));
             tokio::task::spawn_local(Rc::clone(&worker.pool).follow(context.registry.clone()));
+            tokio::task::spawn_local(Rc::clone(&worker).follow_settings());
             let held = Arc::clone(&context);
             tokio::task::spawn_local(async move { held.hold.follow(&held.registry).await });
             tokio::select! {
@@ -118,9 +122,10 @@ impl Worker {
 
     /// A worker without a thread: whoever polls its connections is it.
     pub(super) fn new(context: Arc<Context>) -> Self {
-        let balancer = Balancer::new(context.registry.clone(), context.settings.policy, fastrand::u64(..));
+        let settings = Rc::new(ProxySettings::clone(&context.settings.borrow()));
+        let balancer = Balancer::new(context.registry.clone(), settings.policy, fastrand::u64(..));
         let bell = Rc::<Bell>::default();
-        let limits = Limits::from(&context.settings.limits);
+        let limits = Limits::from(&settings.limits);
         let metrics = Arc::clone(&context.metrics);
         Self {
             context,
@@ -131,10 +136,37 @@ impl Worker {
             budget: RefCell::default(),
             bell,
             pseudonym: *PSEUDONYM,
+            settings: RefCell::new(settings),
             clock: Cell::new(Instant::now()),
             tasks: TaskTracker::new(),
             stage: Cell::new(Stage::Open),
             started: Instant::now(),
+        }
+    }
+
+    /// The settings for what begins now.
+    pub(super) fn settings(&self) -> Rc<ProxySettings> {
+        Rc::clone(&self.settings.borrow())
+    }
+
+    /// Whether these are still the settings for what begins now.
+    pub(super) fn goes_by(&self, settings: &Rc<ProxySettings>) -> bool {
+        Rc::ptr_eq(&self.settings.borrow(), settings)
+    }
+
+    /// Lets what begins from now on go by these settings.
+    pub(super) fn take_on(&self, settings: &ProxySettings) {
+        self.balancer.set_policy(settings.policy);
+        self.desk.borrow_mut().heads.limits = Limits::from(&settings.limits);
+        self.settings.replace(Rc::new(settings.clone()));
+    }
+
+    /// Takes on every change of the settings, until nobody is left who could change them.
+    async fn follow_settings(self: Rc<Self>) {
+        let mut changes = self.context.settings.clone();
+        while changes.changed().await.is_ok() {
+            let settings = Arc::clone(&changes.borrow_and_update());
+            self.take_on(&settings);
         }
     }
 
@@ -191,6 +223,8 @@ impl Worker {
         let admission = &self.context.admission;
         let mut stop = pin!(self.context.stop_accepting.cancelled());
         let mut last_failure: Option<Instant> = None;
+        // What a connection has from our listener; it has nothing from one that is kept for us.
+        let inherited = (!is_kept).then(|| self.settings().idle_timeout);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -198,17 +232,20 @@ impl Worker {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, addr)) => match admission.greet(addr.ip()) {
-                    Some(guest) => {
-                        if is_kept {
-                            // Fails only on a connection that is over, which its task will see.
-                            let _ = adopt(SockRef::from(&stream), self.context.settings.idle_timeout);
+                Ok((stream, addr)) => {
+                    let settings = self.settings();
+                    match admission.greet(addr.ip(), &settings) {
+                        Some(guest) => {
+                            if inherited != Some(settings.idle_timeout) {
+                                // Fails only on a connection that is over, which its task will see.
+                                let _ = adopt(SockRef::from(&stream), settings.idle_timeout);
+                            }
+                            let admitted = admission.admit(guest, stop.as_mut()).await;
+                            self.take(stream, addr, admitted);
                         }
-                        let admitted = admission.admit(guest, stop.as_mut()).await;
-                        self.take(stream, addr, admitted);
+                        None => self.refuse(&stream, addr),
                     }
-                    None => self.refuse(&stream, addr),
-                },
+                }
                 Err(error) if is_client_gone(&error) => {}
                 Err(error) => {
                     self.context.metrics.record_accept_pause(AcceptPause::Error);
@@ -233,7 +270,7 @@ impl Worker {
                 Ok((stream, addr)) => {
                     stream.set_nonblocking(true)?;
                     let stream = TcpStream::from_std(stream)?;
-                    match admission.greet(addr.ip()).map(|guest| admission.try_admit(guest)) {
+                    match admission.greet(addr.ip(), &self.settings()).map(|guest| admission.try_admit(guest)) {
                         Some(Ok(admitted)) => self.take(stream, addr, admitted),
                         Some(Err(_)) => return Ok(()),
                         None => self.refuse(&stream, addr),

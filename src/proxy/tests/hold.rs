@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::*;
-use crate::config::settings::ProxySettings;
+use crate::config::settings::{HoldSettings, ProxySettings};
 use crate::metrics::HoldEnd;
 use crate::replica::{Health, ReplicaSpec};
 
@@ -314,7 +314,7 @@ fn who_finds_no_room_to_wait_wakes_who_waits_for_the_room_that_it_found_at_a_rep
     proxy.probed(1, Health::Healthy);
     let mut client = proxy.connect();
     let woken = Arc::new(Woken(AtomicUsize::new(0)));
-    let mut first = proxy.context.hold.admit("gateway", 0).unwrap();
+    let mut first = proxy.context.hold.admit("gateway", 0, &HoldSettings::default()).unwrap();
     assert!(first.is_next(&Waker::from(Arc::clone(&woken))));
     // More often than the news of the replica does.
     for _ in 0..10 {

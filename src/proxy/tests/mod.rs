@@ -12,6 +12,7 @@ mod polled;
 pub(super) mod reference;
 mod requests;
 mod retries;
+mod settings;
 mod streaming;
 pub(super) mod support;
 mod tally;

@@ -51,12 +51,12 @@ impl Served {
         change: impl FnOnce(&mut ProxySettings),
     ) -> (Self, TcpStream, TcpListener) {
         let replica = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (context, mut writer) = context(change);
+        let (context, mut writer, _) = context(change);
         join(&context.registry, &mut writer, spec("gateway", 1, replica.local_addr().unwrap()));
         let worker = Rc::new(Worker::new(context));
         let addr = client.local_addr().unwrap();
         let admission = &worker.context.admission;
-        let admitted = admission.try_admit(admission.greet(addr.ip()).unwrap()).unwrap();
+        let admitted = admission.try_admit(admission.greet(addr.ip(), &worker.settings()).unwrap()).unwrap();
         let connection = Box::pin(connection::serve(Rc::clone(&worker), stream, addr, admitted));
         (Self { connection, worker, bystanders: pair().await, writer }, client, replica)
     }
@@ -325,4 +325,22 @@ async fn what_may_be_sent_only_once_leaves_a_replica_that_closes_what_it_kept() 
     client.write_all(POST.as_bytes()).await.unwrap();
     served.until(read_until(&mut stream, "hi")).await;
     assert_eq!(served.replica().metrics().errors(), 0, "that is no failure of its");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_to_its_end_by_the_settings_that_it_began_with() {
+    let (mut served, mut client, replica) = Served::start(|s| s.response_timeout = SECOND * 60).await;
+    let mut asked = served.ask(&mut client, &replica, GET).await;
+    let settings = ProxySettings::clone(&served.worker.settings());
+    served.worker.take_on(&ProxySettings { response_timeout: SECOND, ..settings });
+    served.pass(SECOND * 59).await;
+    asked.write_all(OK.as_bytes()).await.unwrap();
+    let answer = served.until(read_until(&mut client, "ok")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    client.write_all(GET.as_bytes()).await.unwrap();
+    served.until(read_until(&mut asked, "\r\n\r\n")).await;
+    served.pass(SECOND * 2).await;
+    let answer = served.until(read_until(&mut client, "}\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
 }

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::watch;
 
 use crate::change::{Change, Sighting};
 use crate::config::settings::{EjectSettings, HoldSettings, LimitSettings, ProxySettings};
@@ -342,16 +343,20 @@ pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> Re
     }
 }
 
-/// What workers share, with a registry that is empty.
-pub(super) fn context(change: impl FnOnce(&mut ProxySettings)) -> (Arc<Context>, RegistryWriter) {
+/// What workers share, with a registry that is empty, and who may change the settings.
+pub(super) fn context(
+    change: impl FnOnce(&mut ProxySettings),
+) -> (Arc<Context>, RegistryWriter, watch::Sender<Arc<ProxySettings>>) {
     let mut settings = settings();
     change(&mut settings);
     let (registry, writer) = Registry::new();
     let (metrics, stop_accepting, abort) = Default::default();
     let limit = settings.limits.connections.unwrap();
-    let admission = Arc::new(Admission::new(limit, &settings, Arc::clone(&metrics)));
-    let hold = Hold::new(settings.hold.clone(), Arc::clone(&metrics));
-    (Arc::new(Context { registry, settings, metrics, admission, hold, stop_accepting, abort }), writer)
+    let admission = Arc::new(Admission::new(limit, Arc::clone(&metrics)));
+    let (hold, service) = (Hold::new(Arc::clone(&metrics)), settings.service.clone());
+    let (sender, settings) = watch::channel(Arc::new(settings));
+    let context = Context { registry, service, settings, metrics, admission, hold, stop_accepting, abort };
+    (Arc::new(context), writer, sender)
 }
 
 pub(super) struct Proxy {
@@ -359,6 +364,7 @@ pub(super) struct Proxy {
     pub(super) context: Arc<Context>,
     pub(super) registry: Registry,
     writer: RegistryWriter,
+    settings: watch::Sender<Arc<ProxySettings>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -387,17 +393,22 @@ impl Proxy {
         replicas: &[SocketAddr],
         change: impl FnOnce(&mut ProxySettings),
     ) -> Self {
-        let (context, writer) = context(change);
+        let (context, writer, settings) = context(change);
         let registry = context.registry.clone();
-        let listeners = listen(&context.settings);
+        let listeners = listen(&settings.borrow());
         let addr = listeners[0].local_addr();
         let spawn = |(index, listener)| Worker::spawn(index, listener, Arc::clone(&context)).unwrap();
         let threads = listeners.into_iter().enumerate().map(spawn).collect();
-        let mut proxy = Self { addr, context, registry, writer, threads };
+        let mut proxy = Self { addr, context, registry, writer, settings, threads };
         for (number, addr) in (1..).zip(replicas) {
             proxy.add("gateway", number, *addr);
         }
         proxy
+    }
+
+    /// Changes the settings; the worker hears of it in a moment.
+    pub(super) fn change(&self, change: impl FnOnce(&mut ProxySettings)) {
+        self.settings.send_modify(|settings| change(Arc::make_mut(settings)));
     }
 
     pub(super) fn add(&mut self, service: &str, number: u32, addr: SocketAddr) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::support::*;
 use crate::metrics::Fault;
 use crate::proxy::failure::Failure;
-use crate::proxy::tally;
+use crate::proxy::{Worker, tally};
 use crate::replica::{Health, Replica};
 use crate::service::Policy;
 
@@ -143,7 +143,7 @@ fn a_clients_fault_counts_neither_way() {
 #[test]
 fn a_connect_counts_unless_it_is_ours_or_old_news_that_it_failed() {
     let proxy = Proxy::start(&[SocketAddr::from(([127, 0, 0, 1], 9))]);
-    let counted = proxy.replica("gateway", 1);
+    let (worker, counted) = (Worker::new(Arc::clone(&proxy.context)), proxy.replica("gateway", 1));
     let no_ports = io::ErrorKind::AddrNotAvailable.into();
     let cases = [
         (Failure::Connect(io::ErrorKind::ConnectionRefused.into()), 1),
@@ -154,7 +154,7 @@ fn a_connect_counts_unless_it_is_ours_or_old_news_that_it_failed() {
         (Failure::ConnectTimeout, 2),
     ];
     for (failure, failures) in cases {
-        tally::failed(&proxy.context, &counted, &failure, false);
+        tally::failed(&worker, &counted, &failure, false);
         assert_eq!(counted.consecutive_failures(), failures, "{failure}");
     }
 }
@@ -162,11 +162,11 @@ fn a_connect_counts_unless_it_is_ours_or_old_news_that_it_failed() {
 #[test]
 fn an_answer_that_breaks_off_by_its_clients_fault_counts_neither_way() {
     let proxy = Proxy::start(&[SocketAddr::from(([127, 0, 0, 1], 9))]);
-    let counted = proxy.replica("gateway", 1);
-    tally::ended(&proxy.context, &counted, 503, None);
+    let (worker, counted) = (Worker::new(Arc::clone(&proxy.context)), proxy.replica("gateway", 1));
+    tally::ended(&worker, &counted, 503, None);
     let gone = Failure::ClientGone(io::ErrorKind::ConnectionReset.into());
     for (status, failure) in [(200, &gone), (503, &gone), (200, &Failure::ClientStalled)] {
-        tally::ended(&proxy.context, &counted, status, Some(failure));
+        tally::ended(&worker, &counted, status, Some(failure));
         assert_eq!(row(&counted), (1, 1), "{status} {failure}");
     }
 }

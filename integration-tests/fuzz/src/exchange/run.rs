@@ -11,6 +11,7 @@ use evenkeel::config::settings::{EjectSettings, HoldSettings, LimitSettings, Pro
 use evenkeel::proxy::{Admission, Context, Hold, Listener, Worker};
 use evenkeel::service::Policy;
 use integration_tests::wire::{self, Parsed};
+use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
 use super::events::Event;
@@ -52,10 +53,15 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn start(site: &'a Site) -> Self {
         let (settings, metrics) = (settings((site.ip, 0).into()), Arc::default());
-        let admission = Arc::new(Admission::new(NonZeroUsize::MAX, &settings, Arc::clone(&metrics)));
-        let hold = Hold::new(settings.hold.clone(), Arc::clone(&metrics));
+        let admission = Arc::new(Admission::new(NonZeroUsize::MAX, Arc::clone(&metrics)));
+        let hold = Hold::new(Arc::clone(&metrics));
+        let listener = Listener::bind(settings.listen, 1, NEVER).expect("a port").remove(0);
+        let service = settings.service.clone();
+        // Nobody changes them.
+        let (_, settings) = watch::channel(Arc::new(settings));
         let context = Arc::new(Context {
             registry: site.registry.clone(),
+            service,
             settings,
             metrics,
             admission,
@@ -63,7 +69,6 @@ impl<'a> Run<'a> {
             stop_accepting: Default::default(),
             abort: Default::default(),
         });
-        let listener = Listener::bind(context.settings.listen, 1, NEVER).expect("a port").remove(0);
         let addr = listener.local_addr();
         let worker = Worker::spawn(0, listener, Arc::clone(&context)).expect("a thread");
         let _abort = context.abort.clone().drop_guard();
