@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the room that holds the map")]
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub struct Replicas {
 impl Replicas {
     /// Freezes a list, ordered by container number, then name, then id.
     pub fn freeze(service: ServiceName, mut list: Vec<Arc<Replica>>) -> Self {
-        list.sort_by_cached_key(|r| (r.spec().number.unwrap_or(u32::MAX), r.spec().name.clone(), r.id().clone()));
+        list.sort_by(|a, b| order(a, b));
         let heaviest = list.iter().map(|r| r.spec().weight).max().unwrap_or(0);
         Self { service, list: list.into(), heaviest }
     }
@@ -49,6 +50,13 @@ impl Replicas {
     pub fn heaviest(&self) -> u16 {
         self.heaviest
     }
+}
+
+/// The order of a list: by container number, then name, then id.
+fn order(a: &Replica, b: &Replica) -> Ordering {
+    let number = |replica: &Replica| replica.spec().number.unwrap_or(u32::MAX);
+    let by_name = || a.spec().name.cmp(&b.spec().name).then_with(|| a.id().cmp(b.id()));
+    number(a).cmp(&number(b)).then_with(by_name)
 }
 
 #[derive(Debug)]
@@ -70,7 +78,7 @@ impl Registry {
     pub fn new() -> (Self, RegistryWriter) {
         let shared = Shared { services: DashMap::default(), version: watch::Sender::new(0), alarm: Notify::new() };
         let registry = Self { shared: Arc::new(shared) };
-        let writer = RegistryWriter { registry: registry.clone(), known: HashMap::new() };
+        let writer = RegistryWriter { registry: registry.clone(), known: HashMap::new(), members: HashMap::new() };
         (registry, writer)
     }
 
@@ -113,6 +121,8 @@ impl Registry {
 pub struct RegistryWriter {
     registry: Registry,
     known: HashMap<ReplicaId, Known>,
+    /// The same by service, each in its list's order, so that a change costs no look at other services.
+    members: HashMap<ServiceName, Vec<Arc<Replica>>>,
 }
 
 /// A replica with all that was said of it: the same container may be seen through a Swarm's manager and by the engine
@@ -140,27 +150,48 @@ fn settled(claims: &[Sighting]) -> Option<Sighting> {
     Some(Sighting { spec: claims.first()?.spec.clone(), lifecycle })
 }
 
-/// What one change comes to, gathered before any of it becomes visible.
+/// What changes come to, gathered before any of it becomes visible.
 #[derive(Debug, Default)]
 struct Edit {
     /// Services whose list no longer holds.
     stale: HashSet<ServiceName>,
-    /// Replicas that left their list.
+    /// Replicas that left their list, or newer facts of them.
+    left: Vec<Arc<Replica>>,
+    /// Replicas that join a list, or newer facts of them.
+    joined: HashMap<ReplicaId, Arc<Replica>>,
+    /// Replicas that nobody may pick any more.
     gone: Vec<Arc<Replica>>,
     /// Whether a lifecycle moved on: lists do not show that, but watchers want to know.
     advanced: bool,
+}
+
+impl Edit {
+    fn join(&mut self, replica: Arc<Replica>) {
+        self.stale.insert(replica.spec().service.clone());
+        self.joined.insert(replica.id().clone(), replica);
+    }
+
+    /// One that has joined in the same edit has then not been there at all.
+    fn leave(&mut self, replica: Arc<Replica>) {
+        self.stale.insert(replica.spec().service.clone());
+        if self.joined.remove(replica.id()).is_none() {
+            self.left.push(replica);
+        }
+    }
 }
 
 impl RegistryWriter {
     /// Applies one change and says whether it changed anything. Each service's new list becomes visible in
     /// one store.
     pub fn apply(&mut self, change: Change) -> bool {
+        self.apply_all([change])
+    }
+
+    /// Applies changes that came together, as one.
+    pub fn apply_all(&mut self, changes: impl IntoIterator<Item = Change>) -> bool {
         let mut edit = Edit::default();
-        match change {
-            Change::Reset { provider, replicas } => self.reset(&provider, replicas, &mut edit),
-            Change::Upsert { replica } => self.upsert(*replica, &mut edit),
-            Change::Drain { provider, id } => self.drain(&provider, &id, &mut edit),
-            Change::Remove { provider, id } => self.remove(&provider, &id, &mut edit),
+        for change in changes {
+            self.note(change, &mut edit);
         }
         let changed = edit.advanced || !edit.stale.is_empty();
         self.publish(edit);
@@ -168,6 +199,15 @@ impl RegistryWriter {
             self.registry.announce();
         }
         changed
+    }
+
+    fn note(&mut self, change: Change, edit: &mut Edit) {
+        match change {
+            Change::Reset { provider, replicas } => self.reset(&provider, replicas, edit),
+            Change::Upsert { replica } => self.upsert(*replica, edit),
+            Change::Drain { provider, id } => self.drain(&provider, &id, edit),
+            Change::Remove { provider, id } => self.remove(&provider, &id, edit),
+        }
     }
 
     fn reset(&mut self, provider: &Provider, replicas: Vec<Sighting>, edit: &mut Edit) {
@@ -189,8 +229,9 @@ impl RegistryWriter {
             let replica = Replica::new(sighting.spec.clone(), sighting.lifecycle);
             let spec = replica.spec();
             info!(service = %spec.service, replica = %spec.name, addr = %spec.addr, "Replica added");
-            edit.stale.insert(spec.service.clone());
-            self.known.insert(id, Known { replica: Arc::new(replica), claims: vec![sighting] });
+            let replica = Arc::new(replica);
+            edit.join(Arc::clone(&replica));
+            self.known.insert(id, Known { replica, claims: vec![sighting] });
             return;
         };
         match known.find(&sighting.spec.provider) {
@@ -225,24 +266,29 @@ impl RegistryWriter {
         } else if let Some(Known { replica, .. }) = self.known.remove(id) {
             let spec = replica.spec();
             info!(service = %spec.service, replica = %spec.name, addr = %spec.addr, "Replica removed");
-            edit.stale.insert(spec.service.clone());
-            edit.gone.push(replica);
+            edit.gone.push(Arc::clone(&replica));
+            edit.leave(replica);
         }
     }
 
-    /// The one store per change and service.
-    fn publish(&self, edit: Edit) {
-        let mut lists: HashMap<_, _> = edit.stale.into_iter().map(|service| (service, Vec::new())).collect();
-        for Known { replica, .. } in self.known.values() {
-            if let Some(list) = lists.get_mut(&replica.spec().service) {
-                list.push(Arc::clone(replica));
+    /// The one store per service.
+    fn publish(&mut self, edit: Edit) {
+        for replica in edit.left {
+            let list = self.members.entry(replica.spec().service.clone()).or_default();
+            if let Ok(index) = list.binary_search_by(|other| order(other, &replica)) {
+                list.remove(index);
             }
         }
-        let services = &self.registry.shared.services;
-        for (service, list) in lists {
+        for replica in edit.joined.into_values() {
+            let list = self.members.entry(replica.spec().service.clone()).or_default();
+            let index = list.binary_search_by(|other| order(other, &replica)).unwrap_or_else(|index| index);
+            list.insert(index, replica);
+        }
+        for service in edit.stale {
             // A list that became empty stays: requests for a service that lost its last replica are refused
             // rather than taken for another's.
-            services.insert(service.clone(), Arc::new(Replicas::freeze(service, list)));
+            let list = self.members.get(&service).cloned().unwrap_or_default();
+            self.registry.shared.services.insert(service.clone(), Arc::new(Replicas::freeze(service, list)));
         }
         for replica in edit.gone {
             // A pick that read the old list just now sees this when it claims.
@@ -261,7 +307,6 @@ fn settle(known: &mut Known, edit: &mut Edit) {
     let replica = if is_moved || is_back {
         // The same container at another address, or in another run: nothing of the old one holds.
         info!(service = %spec.service, replica = %spec.name, addr = %spec.addr, "Replica moved");
-        edit.stale.insert(old.spec().service.clone());
         edit.gone.push(Arc::clone(old));
         let new = Replica::new(spec, lifecycle);
         new.set_drained_by_hand(old.is_drained_by_hand());
@@ -273,8 +318,8 @@ fn settle(known: &mut Known, edit: &mut Edit) {
         }
         old.with_spec(spec)
     };
-    edit.stale.insert(replica.spec().service.clone());
-    known.replica = Arc::new(replica);
+    edit.leave(std::mem::replace(&mut known.replica, Arc::new(replica)));
+    edit.join(Arc::clone(&known.replica));
 }
 
 /// Moves a replica's lifecycle on; a draining one stays draining.

@@ -17,6 +17,8 @@ use crate::replica::Lifecycle;
 
 /// Changes that may wait for the registry writer. It never waits for anything else, so this is slack for a burst.
 const CHANGES_WAITING: usize = 1024;
+/// Of those, so many become visible at once.
+const CHANGES_AT_ONCE: usize = 128;
 
 /// Every provider that the settings name, not yet started.
 #[derive(Debug, Default)]
@@ -58,18 +60,26 @@ fn status(provider: Provider) -> Arc<DiscoveryStatus> {
     Arc::new(DiscoveryStatus::new(provider))
 }
 
-/// The registry's one writer: applies changes in the order in which they come, until every provider is gone.
+fn is_reset(change: &Change) -> bool {
+    matches!(change, Change::Reset { .. })
+}
+
+/// The registry's one writer: applies changes in the order in which they come, those that have come together at once, until
+/// every provider is gone.
 async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, statuses: Vec<Arc<DiscoveryStatus>>) {
     let statuses: HashMap<_, _> = statuses.into_iter().map(|status| (status.provider().clone(), status)).collect();
-    while let Some(Observed { change, at }) = inbox.recv().await {
-        let is_reset = matches!(change, Change::Reset { .. });
-        let status = statuses.get(change.provider());
-        let changed = writer.apply(change);
-        let Some(status) = status else { continue };
-        if is_reset {
-            status.set_synced();
-        } else if changed {
-            status.event_to_route.observe(at.elapsed());
+    let mut observed = Vec::new();
+    while inbox.recv_many(&mut observed, CHANGES_AT_ONCE).await > 0 {
+        let news: Vec<_> =
+            observed.iter().map(|Observed { change, at }| (change.provider().clone(), is_reset(change), *at)).collect();
+        let changed = writer.apply_all(observed.drain(..).map(|observed| observed.change));
+        for (provider, is_reset, at) in news {
+            let Some(status) = statuses.get(&provider) else { continue };
+            if is_reset {
+                status.set_synced();
+            } else if changed {
+                status.event_to_route.observe(at.elapsed());
+            }
         }
     }
 }

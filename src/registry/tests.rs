@@ -299,3 +299,34 @@ fn one_container_that_two_providers_see_is_one_replica_until_both_have_lost_it()
     writer.apply(Change::Reset { provider: swarm, replicas: Vec::new() });
     assert_eq!(facts(), None);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn changes_that_come_together_end_where_each_by_itself_would(
+        batches in prop::collection::vec(prop::collection::vec(change(), 0..6), 1..10),
+    ) {
+        let ((together, mut writer), (apart, mut other)) = (Registry::new(), Registry::new());
+        let facts = |registry: &Registry| -> Vec<_> {
+            let services = registry.services();
+            let of_one = |replicas: &Arc<Replicas>| {
+                replicas.list().iter().map(|r| (r.spec().clone(), r.lifecycle())).collect::<Vec<_>>()
+            };
+            services.iter().map(|replicas| (replicas.service().clone(), of_one(replicas))).collect()
+        };
+        for batch in batches {
+            let before = together.services();
+            writer.apply_all(batch.clone());
+            for change in batch {
+                other.apply(change);
+            }
+            prop_assert_eq!(facts(&together), facts(&apart));
+            let now = together.services();
+            let listed: HashSet<_> = now.iter().flat_map(|r| r.list()).map(|r| r.incarnation()).collect();
+            for gone in before.iter().flat_map(|r| r.list()).filter(|r| !listed.contains(&r.incarnation())) {
+                prop_assert_eq!(gone.lifecycle(), Lifecycle::Draining);
+            }
+        }
+    }
+}
