@@ -5,15 +5,18 @@
 //! worker threads:  listener → pipeline → replica (one runtime each; requests share only the registry)
 //! ```
 
+mod live;
 mod providers;
+mod reload;
 mod signals;
+mod statics;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::runtime;
 use tokio::sync::watch;
@@ -23,16 +26,18 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminState, Readiness};
-use crate::config::settings::{EjectSettings, ListenFrom, Settings, ShutdownSettings};
-use crate::config::systemd;
+use crate::config::settings::{ListenFrom, ProxySettings, Settings};
+use crate::config::{Running, systemd};
 use crate::discovery::status::DiscoveryStatus;
 use crate::drain::Drains;
 use crate::health::{Ejector, Prober, SlowStart};
-use crate::metrics::ProxyMetrics;
+use crate::metrics::{ProxyMetrics, Reloads};
 use crate::port::{self, Keeper, PortError};
 use crate::proxy::{Admission, Context, Hold, Listener, ProxyError, Worker, connection_limit};
 use crate::registry::{Registry, RegistryWriter};
+use live::Live;
 use providers::Providers;
+use reload::Reloader;
 use signals::Signals;
 
 /// Why the program cannot start.
@@ -66,11 +71,13 @@ impl Error {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once.
+/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once. Until then the settings
+/// change with their file.
 ///
 /// # Errors
 /// When a port cannot be bound or had from its keeper, or the system refuses a thread.
-pub fn run(settings: Settings) -> Result<(), Error> {
+pub fn run(running: Running) -> Result<(), Error> {
+    let settings = running.settings().clone();
     let runtime = single_threaded_runtime()?;
     // Handlers first: a signal during start-up must not kill us half-way.
     let mut signals = runtime.block_on(async { Signals::new() })?;
@@ -81,7 +88,7 @@ pub fn run(settings: Settings) -> Result<(), Error> {
                 tokio::select! {
                     kept = take_port(from) => kept.map(Some),
                     // Nothing has been started that would have to be stopped.
-                    _ = signals.next() => Ok(None),
+                    _ = signals.end() => Ok(None),
                 }
             });
             let Some(kept) = kept? else { return Ok(()) };
@@ -89,17 +96,33 @@ pub fn run(settings: Settings) -> Result<(), Error> {
         }
     };
     runtime.block_on(async {
-        let name = signals.next().await;
+        let name = serve(&app, &mut signals, Reloader::new(running, Arc::clone(&app.reloads))).await;
         info!(cause = name, "Shutdown began");
         tokio::select! {
             () = app.shutdown() => info!("Shutdown ended"),
-            name = signals.next() => {
+            name = signals.end() => {
                 warn!(cause = name, "Second signal: exiting at once");
                 std::process::exit(1);
             }
         }
     });
+    // Not even a file that takes for ever to be read keeps us.
+    runtime.shutdown_background();
     Ok(())
+}
+
+/// Lets the settings change with their file until a signal says that it is over, and says its name.
+async fn serve(app: &App, signals: &mut Signals, mut reloader: Reloader) -> &'static str {
+    loop {
+        tokio::select! {
+            signal = signals.next() => if let Some(name) = signal { return name },
+            () = reloader.changed() => {}
+        }
+        tokio::select! {
+            name = signals.end() => return name,
+            settings = reloader.reload() => if let Some(settings) = settings { app.apply(settings) },
+        }
+    }
 }
 
 async fn take_port(from: &ListenFrom) -> Result<TcpListener, Error> {
@@ -122,7 +145,7 @@ pub fn keep_port(listen: SocketAddr, socket: &Path) -> Result<(), Error> {
     runtime.block_on(async {
         tokio::select! {
             outcome = keeper.run() => outcome.map_err(PortError::from)?,
-            name = signals.next() => info!(cause = name, "Port given up"),
+            name = signals.end() => info!(cause = name, "Port given up"),
         }
         Ok(())
     })
@@ -139,7 +162,8 @@ pub struct App {
     proxy_addr: SocketAddr,
     admin_addr: SocketAddr,
     readiness: Arc<Readiness>,
-    settings: ShutdownSettings,
+    live: Live,
+    reloads: Arc<Reloads>,
     /// Ends accepting, and every connection once it is idle.
     stop_accepting: CancellationToken,
     /// Ends the connections that are left.
@@ -186,14 +210,14 @@ impl App {
         let abort = CancellationToken::new().drop_guard();
         let stop_control = CancellationToken::new().drop_guard();
 
-        let admission = Admission::new(connection_limit(&settings.proxy), Arc::clone(&metrics));
-        let (_, proxy_settings) = watch::channel(Arc::new(settings.proxy.clone()));
+        let admission = Arc::new(Admission::new(connection_limit(&settings.proxy), Arc::clone(&metrics)));
+        let (live, reloads) = (Live::new(&settings, Arc::clone(&admission)), Arc::<Reloads>::default());
         let context = Arc::new(Context {
             registry: registry.clone(),
             service: settings.proxy.service.clone(),
-            settings: proxy_settings,
+            settings: live.proxy(),
             metrics: Arc::clone(&metrics),
-            admission: Arc::new(admission),
+            admission,
             hold: Hold::new(Arc::clone(&metrics)),
             stop_accepting: stop_accepting.clone(),
             abort: abort.token().clone(),
@@ -208,14 +232,15 @@ impl App {
             registry: registry.clone(),
             writer,
             statuses: providers.statuses(),
-            eject: settings.proxy.eject,
-            slow_start: settings.proxy.slow_start,
+            proxy: live.proxy(),
+            settings: live.all(),
             admin_listener,
             admin: AdminState {
                 registry: registry.clone(),
                 discovery: providers.statuses(),
                 proxy: metrics,
                 readiness: Arc::clone(&readiness),
+                reloads: Arc::clone(&reloads),
                 service: settings.proxy.service.clone(),
                 token: settings.admin_token,
                 version: env!("CARGO_PKG_VERSION"),
@@ -232,13 +257,13 @@ impl App {
 
         info!(addr = %proxy_addr, "Proxy listening");
         info!(addr = %admin_addr, "Admin listening");
-        let settings = settings.shutdown;
         Ok(Self {
             registry,
             proxy_addr,
             admin_addr,
             readiness,
-            settings,
+            live,
+            reloads,
             stop_accepting,
             abort,
             workers,
@@ -262,15 +287,22 @@ impl App {
         self.admin_addr
     }
 
+    /// Lets other settings hold from now on, as far as they can change while it runs: requests that have begun go by the
+    /// old ones. What is bound, connected or started once stays as it is.
+    pub fn apply(&self, settings: Settings) {
+        self.live.set(settings);
+    }
+
     /// Stops in order: not ready, lame duck, no new connections, open requests finish or are cut, control last,
     /// so that health and discovery serve the last request.
     pub async fn shutdown(self) {
         self.readiness.set_terminating();
-        sleep(self.settings.lame_duck).await;
+        let settings = self.live.now().shutdown.clone();
+        sleep(settings.lame_duck).await;
         self.stop_accepting.cancel();
         let mut workers_ended = tokio::task::spawn_blocking(move || join_all(self.workers));
-        if timeout(self.settings.timeout, &mut workers_ended).await.is_err() {
-            warn!(cause = ?self.settings.timeout, "Shutdown timeout passed: cutting the requests that are left");
+        if timeout(settings.timeout, &mut workers_ended).await.is_err() {
+            warn!(cause = ?settings.timeout, "Shutdown timeout passed: cutting the requests that are left");
             drop(self.abort);
             let _ = workers_ended.await;
         }
@@ -292,8 +324,8 @@ struct Control {
     writer: RegistryWriter,
     statuses: Vec<Arc<DiscoveryStatus>>,
     providers: Providers,
-    eject: EjectSettings,
-    slow_start: Duration,
+    proxy: watch::Receiver<Arc<ProxySettings>>,
+    settings: watch::Receiver<Arc<Settings>>,
     admin_listener: TcpListener,
     admin: AdminState,
     stop: CancellationToken,
@@ -303,14 +335,10 @@ impl Control {
     async fn run(self) {
         let readiness = Arc::clone(&self.admin.readiness);
         let mut tasks = JoinSet::new();
-        self.providers.spawn(self.writer, &mut tasks, &self.stop);
+        self.providers.spawn((self.registry.clone(), self.writer), &self.settings, &mut tasks, &self.stop);
         tasks.spawn(Drains::new(self.registry.clone()).run(self.stop.clone()));
-        if self.eject.is_on() {
-            tasks.spawn(Ejector::new(self.registry.clone(), self.eject).run(self.stop.clone()));
-        }
-        if !self.slow_start.is_zero() {
-            tasks.spawn(SlowStart::new(self.registry.clone(), self.slow_start).run(self.stop.clone()));
-        }
+        tasks.spawn(Ejector::new(self.registry.clone(), self.proxy.clone()).run(self.stop.clone()));
+        tasks.spawn(SlowStart::new(self.registry.clone(), self.proxy).run(self.stop.clone()));
         tasks.spawn(Prober::new(self.registry).run(self.stop.clone()));
         tasks.spawn(admin::serve(self.admin_listener, Arc::new(self.admin), self.stop));
         supervise(tasks, &readiness, &self.statuses).await;

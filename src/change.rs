@@ -36,6 +36,14 @@ pub enum Change {
         /// Which replica.
         id: ReplicaId,
     },
+    /// The provider names the replica no more, though nothing says that it stops: no new requests for it, and it is
+    /// removed after the last of the old ones. An `Upsert` before that takes it back.
+    Retire {
+        /// Who says so.
+        provider: Provider,
+        /// Which replica.
+        id: ReplicaId,
+    },
     /// The replica is gone.
     Remove {
         /// Who says so.
@@ -49,7 +57,10 @@ impl Change {
     /// Who says so.
     pub fn provider(&self) -> &Provider {
         match self {
-            Self::Reset { provider, .. } | Self::Drain { provider, .. } | Self::Remove { provider, .. } => provider,
+            Self::Reset { provider, .. }
+            | Self::Drain { provider, .. }
+            | Self::Retire { provider, .. }
+            | Self::Remove { provider, .. } => provider,
             Self::Upsert { replica } => &replica.spec.provider,
         }
     }

@@ -2,6 +2,7 @@
 
 mod fault;
 mod histogram;
+mod reloads;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 pub use fault::{Fault, Faults};
 pub use histogram::{BUCKETS, Histogram};
+pub use reloads::{Newest, Reloads};
 
 /// Why an attempt at a replica failed: the values of the label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

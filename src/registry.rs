@@ -5,6 +5,8 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the room that holds the map")]
 
+mod retire;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -78,7 +80,8 @@ impl Registry {
     pub fn new() -> (Self, RegistryWriter) {
         let shared = Shared { services: DashMap::default(), version: watch::Sender::new(0), alarm: Notify::new() };
         let registry = Self { shared: Arc::new(shared) };
-        let writer = RegistryWriter { registry: registry.clone(), known: HashMap::new(), members: HashMap::new() };
+        let (known, members, retiring) = Default::default();
+        let writer = RegistryWriter { registry: registry.clone(), known, members, retiring };
         (registry, writer)
     }
 
@@ -123,6 +126,8 @@ pub struct RegistryWriter {
     known: HashMap<ReplicaId, Known>,
     /// The same by service, each in its list's order, so that a change costs no look at other services.
     members: HashMap<ServiceName, Vec<Arc<Replica>>>,
+    /// Who is removed after the last request.
+    retiring: HashSet<(Provider, ReplicaId)>,
 }
 
 /// A replica with all that was said of it: the same container may be seen through a Swarm's manager and by the engine
@@ -193,6 +198,10 @@ impl RegistryWriter {
         for change in changes {
             self.note(change, &mut edit);
         }
+        self.finish(edit)
+    }
+
+    fn finish(&mut self, edit: Edit) -> bool {
         let changed = edit.advanced || !edit.stale.is_empty();
         self.publish(edit);
         if changed {
@@ -206,6 +215,7 @@ impl RegistryWriter {
             Change::Reset { provider, replicas } => self.reset(&provider, replicas, edit),
             Change::Upsert { replica } => self.upsert(*replica, edit),
             Change::Drain { provider, id } => self.drain(&provider, &id, edit),
+            Change::Retire { provider, id } => self.retire(&provider, &id, edit),
             Change::Remove { provider, id } => self.remove(&provider, &id, edit),
         }
     }
@@ -224,6 +234,7 @@ impl RegistryWriter {
     }
 
     fn upsert(&mut self, mut sighting: Sighting, edit: &mut Edit) {
+        self.take_back(&sighting, edit);
         let id = sighting.spec.id.clone();
         let Some(known) = self.known.get_mut(&id) else {
             let replica = Replica::new(sighting.spec.clone(), sighting.lifecycle);
@@ -258,6 +269,7 @@ impl RegistryWriter {
     }
 
     fn remove(&mut self, provider: &Provider, id: &ReplicaId, edit: &mut Edit) {
+        self.retiring.remove(&(provider.clone(), id.clone()));
         let Some(known) = self.known.get_mut(id) else { return };
         let Ok(index) = known.find(provider) else { return };
         known.claims.remove(index);

@@ -257,7 +257,8 @@ impl Replica {
         self.spec.max_concurrency.is_none_or(|limit| self.in_flight() < u64::from(limit.get()))
     }
 
-    /// Records where discovery sees it now. Only the registry calls this, and it never leaves `Draining`.
+    /// Records where discovery sees it now. Only the registry calls this, which leaves `Draining` only where nothing told the
+    /// replica to stop.
     pub(crate) fn set_lifecycle(&self, lifecycle: Lifecycle) {
         let before = self.state();
         self.state.lifecycle.store(lifecycle as u8, Ordering::SeqCst);

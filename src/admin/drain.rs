@@ -119,7 +119,9 @@ fn begin(state: &AdminState, client: SocketAddr, replica: &Replica, is_forced: b
 fn end(state: &AdminState, client: SocketAddr, replica: &Replica) -> Outcome {
     let (service, name) = (&replica.spec().service, &replica.spec().name);
     if replica.lifecycle() == Lifecycle::Draining {
-        let error = format!("{name} was told to stop, so only its next start ends the drain");
+        let error = format!(
+            "{name} was told to stop or is named no more: only its next start, or to name it again, ends the drain"
+        );
         return Err(problem(StatusCode::CONFLICT, error).into());
     }
     if replica.is_drained_by_hand() {

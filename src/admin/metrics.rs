@@ -16,6 +16,7 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 
 use super::AdminState;
 use crate::discovery::status::DiscoveryStatus;
+use crate::metrics::Newest;
 use page::{Labels, Page};
 
 pub(super) use page::Format;
@@ -44,6 +45,7 @@ impl Collector for Scrape {
         replicas::write(&mut page, &self.state)?;
         self.write_discovery(&mut page)?;
         self.write_proxy(&mut page)?;
+        self.write_config(&mut page)?;
         self.write_self(&mut page)
     }
 }
@@ -96,6 +98,21 @@ impl Scrape {
         page.counter("evenkeel_holds", "Requests whose wait for a replica ended, by outcome.", ends)?;
         let refusals = proxy.refusals().map(|(refusal, count)| (vec![("reason", refusal.as_str().into())], count));
         page.counter("evenkeel_refusals", "Requests that we answered ourselves, by reason.", refusals)
+    }
+
+    fn write_config(&self, page: &mut Page) -> fmt::Result {
+        let reloads = &self.state.reloads;
+        let outcomes = reloads.outcomes().map(|(word, count)| (vec![("outcome", word.into())], count));
+        page.counter("evenkeel_config_reloads", "Times that the settings were read again, by outcome.", outcomes)?;
+        let Newest { since, wrong, waiting } = reloads.newest();
+        let is_successful = [(vec![], u64::from(wrong.is_none()))];
+        let help = "0 if the settings were refused when they were read last.";
+        page.gauge("evenkeel_config_last_reload_successful", help, is_successful)?;
+        let help = "Since when the settings hold that hold now, since 1970.";
+        let since = [(vec![], unix_seconds(since))];
+        page.gauge("evenkeel_config_last_reload_success_timestamp_seconds", help, since)?;
+        let help = "Settings that have another value after a restart.";
+        page.gauge("evenkeel_config_settings_waiting", help, [(vec![], waiting.len() as u64)])
     }
 
     fn write_self(&self, page: &mut Page) -> fmt::Result {

@@ -20,7 +20,7 @@ use tracing::error;
 
 use crate::config::settings::Token;
 use crate::discovery::status::DiscoveryStatus;
-use crate::metrics::ProxyMetrics;
+use crate::metrics::{ProxyMetrics, Reloads};
 use crate::registry::Registry;
 use crate::service::ServiceName;
 
@@ -41,6 +41,8 @@ pub struct AdminState {
     pub proxy: Arc<ProxyMetrics>,
     /// Whether we take requests.
     pub readiness: Arc<Readiness>,
+    /// What became of settings that were read again.
+    pub reloads: Arc<Reloads>,
     /// The default service: its metrics are there even while it has no replica.
     pub service: ServiceName,
     /// What who changes something has to show; `None`: nothing can be changed.

@@ -7,6 +7,7 @@ use super::AdminState;
 use super::replicas::{self, ROUTED, ReplicaView};
 use crate::discovery::status::DiscoveryStatus;
 use crate::discovery::verdict::{Considered, Verdict};
+use crate::metrics::Newest;
 use crate::replica::State;
 
 /// The whole page: who we are, what discovery says, the replicas, and what was considered but is not among them.
@@ -19,6 +20,7 @@ pub(super) fn page(state: &AdminState, service: Option<&str>, now: SystemTime) -
 
     let mut page = format!("evenkeel {}, up {}\n", state.version, age(state.started, now));
     page += &discovery_lines(&state.discovery, now);
+    page += &config_lines(&state.reloads.newest(), now);
     page += &count_line(&replicas, others.len());
     if !replicas.is_empty() {
         page += &format!("\n{}", replica_table(&replicas, now));
@@ -48,6 +50,20 @@ fn discovery_line(status: &DiscoveryStatus, now: SystemTime) -> String {
         None if status.is_connected() => format!("{provider}: connected, first sync under way\n"),
         None => format!("{provider}: NOT CONNECTED, first sync not done\n"),
     }
+}
+
+/// What somebody has to do about the settings; most of the time nothing.
+fn config_lines(Newest { since, wrong, waiting }: &Newest, now: SystemTime) -> String {
+    let mut lines = String::new();
+    if let Some(wrong) = wrong {
+        let what = if *wrong == 1 { "1 thing is wrong".to_owned() } else { format!("{wrong} things are wrong") };
+        let age = age(*since, now);
+        lines += &format!("configuration: REFUSED, {what} with the file; what was read {age} ago holds\n");
+    }
+    if !waiting.is_empty() {
+        lines += &format!("configuration: a restart is needed for {}\n", waiting.join(", "));
+    }
+    lines
 }
 
 fn count_line(replicas: &[ReplicaView], others: usize) -> String {

@@ -37,6 +37,7 @@ impl Fixture {
             discovery: vec![Arc::clone(&docker)],
             proxy: Arc::default(),
             readiness: Arc::default(),
+            reloads: Arc::default(),
             service: "gateway".into(),
             token: None,
             version: "1.2.3",
@@ -346,4 +347,21 @@ async fn serving_ends_with_stop_even_if_a_client_never_finishes_its_request() {
     admin.stop.cancel();
     timeout(DEADLINE, admin.serving).await.unwrap().unwrap();
     assert!(TcpStream::connect(admin.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn the_page_says_what_is_to_be_done_about_the_settings() {
+    let fixture = Fixture::empty();
+    let admin = Running::new(&fixture).await;
+    let lines = async || -> Vec<String> {
+        let page = admin.get("/debug/replicas").await.body;
+        page.lines().filter(|line| line.starts_with("configuration: ")).map(str::to_owned).collect()
+    };
+    assert_eq!(lines().await, [""; 0]);
+    fixture.state.reloads.record_applied(vec!["listen", "threads"]);
+    fixture.state.reloads.record_refused(1);
+    let refused = "configuration: REFUSED, 1 thing is wrong with the file; what was read 0s ago holds";
+    assert_eq!(lines().await, [refused, "configuration: a restart is needed for listen, threads"]);
+    fixture.state.reloads.record_applied(Vec::new());
+    assert_eq!(lines().await, [""; 0]);
 }

@@ -2,38 +2,42 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::change::{Change, Observed, Sighting};
+use super::statics::{Statics, sighting};
+use crate::change::{Change, Observed};
 use crate::config::settings::{DockerSettings, Settings};
 use crate::discovery::docker::Watcher;
 use crate::discovery::status::DiscoveryStatus;
 use crate::provider::Provider;
-use crate::registry::RegistryWriter;
-use crate::replica::Lifecycle;
+use crate::registry::{Registry, RegistryWriter};
+use crate::replica::ReplicaSpec;
 
 /// Changes that may wait for the registry writer. It never waits for anything else, so this is slack for a burst.
 const CHANGES_WAITING: usize = 1024;
 /// Of those, so many become visible at once.
 const CHANGES_AT_ONCE: usize = 128;
 
+/// The time between two looks whether replicas that are to go have ended their last request.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Every provider that the settings name, not yet started.
 #[derive(Debug, Default)]
 pub(super) struct Providers {
-    statics: Vec<Sighting>,
+    statics: Vec<ReplicaSpec>,
     docker: Vec<(DockerSettings, Arc<DiscoveryStatus>)>,
 }
 
 impl Providers {
     /// Those of the settings.
     pub(super) fn new(settings: &Settings) -> Self {
-        let running = |spec| Sighting { spec, lifecycle: Lifecycle::Running };
-        let statics = settings.statics.iter().cloned().map(running).collect();
         let docker = settings.docker.iter().map(|docker| (docker.clone(), status(docker.provider.clone()))).collect();
-        Self { statics, docker }
+        Self { statics: settings.statics.clone(), docker }
     }
 
     /// What those that follow something tell about themselves.
@@ -41,17 +45,27 @@ impl Providers {
         self.docker.iter().map(|(_, status)| Arc::clone(status)).collect()
     }
 
-    /// Tells the registry what is known at once, and starts to follow the rest until `stop`.
-    pub(super) fn spawn(self, mut writer: RegistryWriter, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    /// Tells the registry what is known at once, and starts to follow the rest, and what changes about the settings,
+    /// until `stop`.
+    pub(super) fn spawn(
+        self,
+        (registry, mut writer): (Registry, RegistryWriter),
+        settings: &watch::Receiver<Arc<Settings>>,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
         let statuses = self.statuses();
         if !self.statics.is_empty() {
-            writer.apply(Change::Reset { provider: Provider::STATIC, replicas: self.statics });
+            let replicas = self.statics.iter().cloned().map(sighting).collect();
+            writer.apply(Change::Reset { provider: Provider::STATIC, replicas });
         }
         // Made here: the writer ends with the last sender, so there must be none but the providers'.
         let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
-        for (settings, status) in self.docker {
-            tasks.spawn(Watcher::new(settings, status, changes.clone()).run(stop.clone()));
+        for (docker, status) in self.docker {
+            let watcher = Watcher::new(docker, status, changes.clone()).with_defaults_of(settings.clone());
+            tasks.spawn(watcher.run(stop.clone()));
         }
+        tasks.spawn(Statics::new(self.statics, registry, changes, settings.clone()).run(stop.clone()));
         tasks.spawn(write(writer, inbox, statuses));
     }
 }
@@ -69,7 +83,15 @@ fn is_reset(change: &Change) -> bool {
 async fn write(mut writer: RegistryWriter, mut inbox: mpsc::Receiver<Observed>, statuses: Vec<Arc<DiscoveryStatus>>) {
     let statuses: HashMap<_, _> = statuses.into_iter().map(|status| (status.provider().clone(), status)).collect();
     let mut observed = Vec::new();
-    while inbox.recv_many(&mut observed, CHANGES_AT_ONCE).await > 0 {
+    loop {
+        writer.remove_retired();
+        let count = tokio::select! {
+            count = inbox.recv_many(&mut observed, CHANGES_AT_ONCE) => count,
+            () = sleep(LOOK), if writer.has_retiring() => continue,
+        };
+        if count == 0 {
+            return;
+        }
         let news: Vec<_> =
             observed.iter().map(|Observed { change, at }| (change.provider().clone(), is_reset(change), *at)).collect();
         let changed = writer.apply_all(observed.drain(..).map(|observed| observed.change));

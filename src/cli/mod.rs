@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use serde_json::Value;
 
 use crate::app;
-use crate::config::{self, AdminFlags, Errors, Flags, KeeperFlags, Sources};
+use crate::config::{self, AdminFlags, Errors, Flags, KeeperFlags, Running, Sources};
 use crate::telemetry;
 
 /// Between two looks of `replicas --watch`.
@@ -151,9 +151,9 @@ pub fn main() -> ExitCode {
 fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Run(cli.flags)) {
         Command::Run(flags) => {
-            let settings = sources(flags).resolve()?.settings;
-            telemetry::init(&settings.log)?;
-            Ok(app::run(settings)?)
+            let running = Running::new(sources(flags))?;
+            telemetry::init(&running.settings().log)?;
+            Ok(app::run(running)?)
         }
         Command::Check(flags) => Ok(out.write_all(sources(flags).resolve()?.to_toml().as_bytes())?),
         Command::Healthcheck { ready, admin } => healthcheck(ready, admin, out),

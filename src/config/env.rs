@@ -11,7 +11,7 @@ pub const PREFIX: &str = "EVENKEEL_";
 pub(super) const DOCKER_HOST: &str = "DOCKER_HOST";
 
 /// What the environment says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
     /// The variables of ours.
     pub(super) own: Layer,

@@ -7,16 +7,29 @@ use super::key::{Key, Kind};
 use super::keys::{CONFIG, KEYS};
 use super::{Given, Layer};
 
-/// Reads the file that `config` names.
-pub(super) fn read(config: &Given) -> (Layer, Vec<Error>) {
-    let path = config.texts.last().map(String::as_str).unwrap_or_default();
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
+/// What is in a file, or the system's words for why nobody can tell.
+pub type Content = Result<String, String>;
+
+/// Reads the file at `path`.
+pub fn content(path: &str) -> Content {
+    std::fs::read_to_string(path).map_err(|cause| cause.to_string())
+}
+
+/// What the file that `config` names says with this in it.
+pub(super) fn read(config: &Given, content: &Content) -> (Layer, Vec<Error>) {
+    let path = path(config);
+    match content {
+        Ok(text) => parse(path, text),
         Err(cause) => {
-            let (place, path, cause) = (config.place.clone(), path.to_owned(), cause.to_string());
+            let (place, path, cause) = (config.place.clone(), path.to_owned(), cause.clone());
             (Layer::new(), vec![Error::Unreadable { place, path, cause }])
         }
     }
+}
+
+/// The file that `config` names.
+pub(super) fn path(config: &Given) -> &str {
+    config.texts.last().map(String::as_str).unwrap_or_default()
 }
 
 /// Sorts the text of the file at `path` into keys.

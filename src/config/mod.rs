@@ -12,6 +12,7 @@ pub mod flags;
 pub mod key;
 pub mod keys;
 mod parse;
+pub mod reload;
 pub mod resolve;
 pub mod settings;
 pub mod systemd;
@@ -22,7 +23,9 @@ mod token;
 use std::collections::BTreeMap;
 
 pub use error::{Error, Errors};
+pub use file::{Content, content};
 pub use flags::{AdminFlags, Flags, KeeperFlags};
+pub use reload::{Reloaded, Running};
 pub use resolve::{Resolved, Sources};
 
 /// What one source says, by the name of the key.

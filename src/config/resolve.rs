@@ -12,12 +12,14 @@ use super::settings::{LogSettings, Settings, Token};
 use super::{Given, Layer, env, file, token};
 
 /// Everything that was typed, by source.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sources {
-    /// From the strongest to the weakest.
-    layers: [Layer; 4],
-    /// What is wrong before any value is looked at.
-    errors: Vec<Error>,
+    flags: Layer,
+    environment: env::Environment,
+    /// What the file says, and what is wrong with it as a whole.
+    file: (Layer, Vec<Error>),
+    /// What that was read from, if a file is named.
+    content: Option<file::Content>,
 }
 
 /// The settings, and where each came from.
@@ -25,45 +27,65 @@ pub struct Sources {
 pub struct Resolved {
     /// What it all comes to.
     pub settings: Settings,
-    lines: Vec<Line>,
+    pub(super) lines: Vec<Line>,
 }
 
 /// One key, as `evenkeel check` shows it.
 #[derive(Clone, Debug)]
-struct Line {
-    key: &'static Key,
-    given: Option<Given>,
+pub(super) struct Line {
+    pub(super) key: &'static Key,
+    pub(super) given: Option<Given>,
 }
 
 impl Sources {
     /// Gathers the flags, these variables, and the file that one of them names.
     pub fn read(flags: Flags, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let Flags(flags) = flags;
-        let env::Environment { own, ambient, mut errors } = env::read(variables);
-        let (file, file_errors) = flags.get(CONFIG.name).or(own.get(CONFIG.name)).map(file::read).unwrap_or_default();
-        errors.extend(file_errors);
-        Self { layers: [flags, own, file, ambient], errors }
+        let mut sources = Self { flags, environment: env::read(variables), file: Default::default(), content: None };
+        if let Some(content) = sources.path().map(file::content) {
+            sources.set_content(&content);
+        }
+        sources
+    }
+
+    /// The file that is read, if one is named.
+    pub fn path(&self) -> Option<&str> {
+        self.config().map(file::path)
+    }
+
+    fn config(&self) -> Option<&Given> {
+        self.flags.get(CONFIG.name).or(self.environment.own.get(CONFIG.name))
+    }
+
+    /// Has the file say this, while flags and variables go on saying what they said.
+    pub(super) fn set_content(&mut self, content: &file::Content) {
+        self.file = self.config().map(|config| file::read(config, content)).unwrap_or_default();
+        self.content = Some(content.clone());
+    }
+
+    /// What was in the file when it was read.
+    pub(super) fn content(&self) -> Option<&file::Content> {
+        self.content.as_ref()
     }
 
     /// What the strongest source says about a key.
-    fn find(&self, name: &str) -> Option<&Given> {
-        self.layers.iter().find_map(|layer| layer.get(name))
+    pub(super) fn find(&self, name: &str) -> Option<&Given> {
+        let env::Environment { own, ambient, .. } = &self.environment;
+        [&self.flags, own, &self.file.0, ambient].into_iter().find_map(|layer| layer.get(name))
+    }
+
+    /// What is wrong before any value is looked at.
+    fn errors(&self) -> Vec<Error> {
+        self.environment.errors.iter().chain(&self.file.1).cloned().collect()
     }
 
     /// Parses everything.
     ///
     /// # Errors
     /// All that is wrong: unknown names and unreadable files first, then the values in the order of the table.
-    pub fn resolve(self) -> Result<Resolved, Errors> {
-        let mut errors = self.errors.clone();
-        let mut draft = Draft::default();
-        let mut lines = Vec::with_capacity(KEYS.len());
-        for key in KEYS {
-            // A machine's DOCKER_HOST is none of our business where no engine is watched.
-            let given = self.find(key.name).filter(|given| !(draft.no_docker && given.place == env::DOCKER_HOST));
-            errors.extend(apply(key, given, &mut draft));
-            lines.push(Line { key, given: given.cloned() });
-        }
+    pub fn resolve(&self) -> Result<Resolved, Errors> {
+        let mut errors = self.errors();
+        let (mut draft, lines) = parse(|key| self.find(key.name), &mut errors);
         if errors.is_empty() {
             errors.extend(self.contradictions(&draft));
             if draft.admin_write {
@@ -103,7 +125,7 @@ impl Sources {
     }
 
     fn only(&self, names: &[&str]) -> Result<Draft, Errors> {
-        let mut errors = self.errors.clone();
+        let mut errors = self.errors();
         let mut draft = Draft::default();
         for key in KEYS.iter().filter(|key| names.contains(&key.name)) {
             errors.extend(apply(key, self.find(key.name), &mut draft));
@@ -123,7 +145,7 @@ impl Sources {
     }
 
     /// Values that are right by themselves, but not together.
-    fn contradictions(&self, draft: &Draft) -> Vec<Error> {
+    pub(super) fn contradictions(&self, draft: &Draft) -> Vec<Error> {
         let place = |name: &str| self.place(name);
         let mut errors = Vec::new();
         if draft.no_docker && draft.statics.is_empty() {
@@ -143,6 +165,19 @@ impl Sources {
     }
 }
 
+/// Parses what is given for each key, or else its default.
+pub(super) fn parse<'a>(given: impl Fn(&Key) -> Option<&'a Given>, errors: &mut Vec<Error>) -> (Draft, Vec<Line>) {
+    let mut draft = Draft::default();
+    let mut lines = Vec::with_capacity(KEYS.len());
+    for key in KEYS {
+        // A machine's DOCKER_HOST is none of our business where no engine is watched.
+        let given = given(key).filter(|given| !(draft.no_docker && given.place == env::DOCKER_HOST));
+        errors.extend(apply(key, given, &mut draft));
+        lines.push(Line { key, given: given.cloned() });
+    }
+    (draft, lines)
+}
+
 /// Parses what is given for a key, or else its default.
 fn apply(key: &Key, given: Option<&Given>, draft: &mut Draft) -> Vec<Error> {
     let (place, texts) = match (given, key.fallback) {
@@ -152,6 +187,17 @@ fn apply(key: &Key, given: Option<&Given>, draft: &mut Draft) -> Vec<Error> {
     };
     let complaints = key.apply(draft, &texts).into_iter();
     complaints.map(|complaint| Error::Value { place: place.clone(), complaint }).collect()
+}
+
+impl Line {
+    /// What holds, as it would be typed.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        match (&self.given, self.key.fallback) {
+            (Some(given), _) => given.texts.iter().map(String::as_str).collect(),
+            (None, Fallback::Text(text)) => vec![text],
+            (None, Fallback::Unset { .. }) => Vec::new(),
+        }
+    }
 }
 
 impl Resolved {

@@ -7,15 +7,18 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::sentence::Sentence;
 use super::window::{Outcomes, Window};
-use crate::config::settings::EjectSettings;
+use crate::config::settings::{EjectSettings, ProxySettings};
 use crate::metrics::Fault;
 use crate::registry::{Registry, Replicas};
 use crate::replica::{Replica, State};
@@ -31,6 +34,7 @@ const FEWEST: u64 = 20;
 pub struct Ejector {
     registry: Registry,
     settings: EjectSettings,
+    newest: watch::Receiver<Arc<ProxySettings>>,
     /// By incarnation.
     cases: HashMap<u64, Case>,
 }
@@ -68,21 +72,25 @@ impl fmt::Display for Charge {
 }
 
 impl Ejector {
-    /// One for every replica of `registry`, now and later. There is to be one of these.
-    pub fn new(registry: Registry, settings: EjectSettings) -> Self {
-        Self { registry, settings, cases: HashMap::new() }
+    /// One for every replica of `registry`, now and later, by the settings as of now and later. There is to be one of
+    /// these.
+    pub fn new(registry: Registry, settings: watch::Receiver<Arc<ProxySettings>>) -> Self {
+        let eject = settings.borrow().eject;
+        Self { registry, settings: eject, newest: settings, cases: HashMap::new() }
     }
 
     /// Ejects and readmits until `stop` is cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut next_look = Instant::now();
         loop {
+            // Who was ejected before there were no ejections any more is readmitted all the same.
             let ends = self.cases.values().filter_map(|case| case.sentence.until());
-            let next = ends.min().map_or(next_look, |end| end.min(next_look));
+            let next = ends.chain(self.settings.is_on().then_some(next_look)).min();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.registry.alarmed() => {}
-                () = sleep_until(next) => {}
+                () = async { if let Some(next) = next { sleep_until(next).await } else { pending().await } } => {}
+                Ok(()) = self.newest.changed() => self.settings = self.newest.borrow_and_update().eject,
             }
             let now = Instant::now();
             let keeps = now >= next_look;

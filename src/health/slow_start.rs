@@ -5,11 +5,14 @@
 //! they have their whole share at once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::settings::ProxySettings;
 use crate::registry::{Registry, Replicas};
 use crate::replica::{FULL_RAMP, State};
 
@@ -23,15 +26,18 @@ const BOTTOM: u16 = FULL_RAMP.div_ceil(10);
 #[derive(Debug)]
 pub struct SlowStart {
     registry: Registry,
+    /// How long a ramp is; zero: there are none.
     length: Duration,
+    newest: watch::Receiver<Arc<ProxySettings>>,
     /// Since when who is ready is, by incarnation.
     ready: HashMap<u64, Instant>,
 }
 
 impl SlowStart {
-    /// One for every replica of `registry`, now and later, with ramps of this length.
-    pub fn new(registry: Registry, length: Duration) -> Self {
-        Self { registry, length, ready: HashMap::new() }
+    /// One for every replica of `registry`, now and later, with ramps as long as the settings say now and later.
+    pub fn new(registry: Registry, settings: watch::Receiver<Arc<ProxySettings>>) -> Self {
+        let length = settings.borrow().slow_start;
+        Self { registry, length, newest: settings, ready: HashMap::new() }
     }
 
     /// Drives until `stop` is cancelled.
@@ -44,12 +50,29 @@ impl SlowStart {
                 () = stop.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
                 () = sleep(STEP), if has_ramps => {}
+                Ok(()) = self.newest.changed() => {
+                    let length = self.newest.borrow_and_update().slow_start;
+                    self.set_length(length);
+                }
             }
+        }
+    }
+
+    /// Makes ramps so long from now on; without any, everybody has the whole share at once.
+    fn set_length(&mut self, length: Duration) {
+        self.length = length;
+        if length.is_zero() {
+            self.ready.clear();
+            let services = self.registry.services();
+            services.iter().flat_map(|replicas| replicas.list()).for_each(|replica| replica.set_ramp(FULL_RAMP));
         }
     }
 
     /// Sets every ramp to where it is now; whether any goes on.
     fn step(&mut self, now: Instant) -> bool {
+        if self.length.is_zero() {
+            return false;
+        }
         let mut known = std::mem::take(&mut self.ready);
         let mut has_ramps = false;
         for replicas in self.registry.services() {

@@ -45,6 +45,7 @@ impl Model {
                 let claim = claims.get(&provider).cloned();
                 claim.is_some_and(|claim| self.upsert(Sighting { lifecycle: Lifecycle::Draining, ..claim }))
             }
+            Change::Retire { .. } => unreachable!("is tried by itself"),
             Change::Remove { provider, id } => self.remove(&provider, &id),
         }
     }
@@ -329,4 +330,41 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn who_retires_goes_with_its_last_request_unless_it_is_named_again() {
+    let (registry, mut writer) = gateway(&[1]);
+    let list = || registry.replicas("gateway").unwrap();
+    let replica = Arc::clone(&list().list()[0]);
+    let retire = Change::Retire { provider: Provider::DOCKER, id: replica.id().clone() };
+    replica.in_flight_cell().fetch_add(1, Ordering::SeqCst);
+    assert!(writer.apply(retire.clone()) && !writer.apply(retire.clone()));
+    writer.remove_retired();
+    assert_eq!((list().list().len(), replica.lifecycle()), (1, Lifecycle::Draining));
+    assert!(writer.apply(running(spec("gateway", 1))) && !writer.apply(running(spec("gateway", 1))));
+    assert_eq!((replica.lifecycle(), writer.has_retiring()), (Lifecycle::Running, false));
+    assert!(Arc::ptr_eq(&replica, &list().list()[0]));
+
+    replica.in_flight_cell().fetch_sub(1, Ordering::SeqCst);
+    writer.remove_retired();
+    assert_eq!(list().list().len(), 1, "it is named");
+    let version = *registry.watch().borrow();
+    assert!(writer.apply(retire.clone()));
+    writer.remove_retired();
+    assert_eq!((list().list().len(), writer.has_retiring()), (0, false));
+    assert_eq!(*registry.watch().borrow(), version + 2, "those who watch heard of both");
+    assert!(!writer.apply(retire), "it is gone");
+}
+
+#[test]
+fn who_retires_by_one_provider_and_is_named_by_another_stays_as_it_is() {
+    let (registry, mut writer) = gateway(&[1]);
+    let replica = Arc::clone(&registry.replicas("gateway").unwrap().list()[0]);
+    let swarm = Provider::only(ProviderKind::Swarm);
+    writer.apply(running(ReplicaSpec { provider: swarm.clone(), ..spec("gateway", 1) }));
+    writer.apply(Change::Retire { provider: swarm, id: replica.id().clone() });
+    writer.remove_retired();
+    let now = Arc::clone(&registry.replicas("gateway").unwrap().list()[0]);
+    assert_eq!((now.incarnation(), now.lifecycle()), (replica.incarnation(), Lifecycle::Running));
 }

@@ -14,7 +14,7 @@ pub enum Lifecycle {
     Ailing,
     /// `docker pause`.
     Paused,
-    /// It was told to stop: no new requests. Never left but by removal.
+    /// It was told to stop, or is named no more: no new requests. Left by removal only, or where it is named again.
     Draining,
 }
 

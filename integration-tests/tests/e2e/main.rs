@@ -13,5 +13,6 @@ mod discovery;
 mod discovery_faults;
 mod draining;
 mod proxy;
+mod reload;
 mod shutdown;
 mod support;

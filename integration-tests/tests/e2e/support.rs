@@ -24,6 +24,7 @@ pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 pub(crate) struct Sidecar {
     pub(crate) engine: FakeEngine,
     app: App,
+    settings: Settings,
 }
 
 impl Sidecar {
@@ -35,8 +36,8 @@ impl Sidecar {
         let engine = FakeEngine::start();
         let mut settings = settings(&engine);
         change(&mut settings);
-        let app = App::start(settings).expect("evenkeel starts");
-        Self { engine, app }
+        let app = App::start(settings.clone()).expect("evenkeel starts");
+        Self { engine, app, settings }
     }
 
     /// One with as many ready replicas of the service `gateway`, named `gateway-1`, ….
@@ -50,6 +51,12 @@ impl Sidecar {
             .collect();
         sidecar.until_ready(&names).await;
         (sidecar, replicas)
+    }
+
+    /// Lets other settings hold from now on.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.app.apply(self.settings.clone());
     }
 
     /// Starts one more replica by this name (`gateway-3`), and its container.

@@ -221,7 +221,10 @@ async fn what_docker_drains_cannot_be_undrained() {
     let answer = admin.post("gateway-1/undrain").await;
     assert_eq!(
         (answer.status, error(&answer).as_str()),
-        (409, "gateway-1 was told to stop, so only its next start ends the drain")
+        (
+            409,
+            "gateway-1 was told to stop or is named no more: only its next start, or to name it again, ends the drain"
+        )
     );
     assert_eq!(first.state(), ReplicaState::Draining);
     let answer = admin.post("gateway-1/drain").await;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -24,7 +24,7 @@ use super::event::Event;
 use super::identity::Identity;
 use super::tracker::{Action, Tracker};
 use crate::change::Observed;
-use crate::config::settings::DockerSettings;
+use crate::config::settings::{DockerSettings, ReplicaDefaults, Settings};
 use crate::discovery::status::DiscoveryStatus;
 use crate::discovery::verdict::{Considered, Verdict};
 use crate::replica::ReplicaId;
@@ -41,6 +41,7 @@ pub struct Watcher {
     status: Arc<DiscoveryStatus>,
     changes: mpsc::Sender<Observed>,
     settings: DockerSettings,
+    newest: Option<watch::Receiver<Arc<Settings>>>,
     tracker: Tracker,
     backoff: Backoff,
     /// The failure that was logged last, so that an engine that stays away is not news each time.
@@ -51,7 +52,7 @@ pub struct Watcher {
 /// Why a connection is not followed any more.
 enum End {
     Failed(DockerError),
-    /// We are not who we were, or not on the same networks.
+    /// We are not who we were, or not on the same networks; or replicas are to be seen in another light.
     Rejoin,
     /// Nobody listens to the changes any more.
     Unheard,
@@ -83,6 +84,22 @@ async fn answer<T>(asked: &mut Asked<T>) -> Result<T, DockerError> {
     answer
 }
 
+/// Waits until the settings have other defaults for replicas than these. May be dropped and called again.
+async fn other_defaults(
+    newest: &mut Option<watch::Receiver<Arc<Settings>>>,
+    known: &DockerSettings,
+) -> ReplicaDefaults {
+    let Some(newest) = newest else { return pending().await };
+    while newest.changed().await.is_ok() {
+        let settings = newest.borrow_and_update();
+        let ours = settings.docker.iter().find(|docker| docker.provider == known.provider);
+        if let Some(docker) = ours.filter(|docker| docker.defaults != known.defaults) {
+            return docker.defaults.clone();
+        }
+    }
+    pending().await
+}
+
 impl Watcher {
     /// A watcher that has not connected yet. What it learns goes to `changes`, what it does to `status`; to call
     /// `status.set_synced()` is for whoever applies a `Reset`.
@@ -92,11 +109,18 @@ impl Watcher {
             status,
             changes,
             settings,
+            newest: None,
             tracker,
             backoff: Backoff::default(),
             told: None,
             was_asked_for_project: false,
         }
+    }
+
+    /// Lets it go by other defaults for replicas whenever the settings have others. It goes on with what else it has.
+    pub fn with_defaults_of(mut self, newest: watch::Receiver<Arc<Settings>>) -> Self {
+        self.newest = Some(newest);
+        self
     }
 
     /// Follows the engine until `stop` (or until the receiver of the changes is gone). A connection that fails is
@@ -153,6 +177,10 @@ impl Watcher {
                         Vec::new()
                     }
                 },
+                defaults = other_defaults(&mut self.newest, &self.settings) => {
+                    self.settings.defaults = defaults;
+                    return Err(End::Rejoin);
+                }
                 me = answer(&mut questions.identity) => {
                     if !self.tracker.is_me(&me?) {
                         return Err(End::Rejoin);

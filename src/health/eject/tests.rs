@@ -25,7 +25,8 @@ impl Bench {
 
     fn with(count: usize, settings: EjectSettings) -> Self {
         let (registry, writer) = gateway(&vec![1; count]);
-        let ejector = Ejector::new(registry.clone(), settings);
+        let settings = ProxySettings { eject: settings, ..ProxySettings::default() };
+        let ejector = Ejector::new(registry.clone(), watch::channel(Arc::new(settings)).1);
         Self { registry, writer, ejector, now: Instant::now() }
     }
 
@@ -245,4 +246,36 @@ async fn an_alarm_is_heard_at_once_and_an_ejection_ends_to_the_moment() {
     assert!(replica.state() == State::Ready && (100..=101).contains(&millis), "{millis}");
     stop.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_settings_hold_at_once_and_without_any_who_was_ejected_comes_back_in_time() {
+    let (registry, _writer) = gateway(&[1, 1]);
+    let with = |eject| Arc::new(ProxySettings { eject, ..ProxySettings::default() });
+    let off = EjectSettings { failures: 0, rate: 0, ..EjectSettings::default() };
+    let (settings, newest) = watch::channel(with(off));
+    let (ejector, stop) = (Ejector::new(registry.clone(), newest), CancellationToken::new());
+    let running = tokio::spawn(ejector.run(stop.clone()));
+    let first = Arc::clone(&registry.replicas("gateway").unwrap().list()[0]);
+    let fail = || {
+        (0..3).for_each(|_| {
+            first.metrics().record_fault(Fault::Reset, false);
+            first.count_failure();
+        });
+        registry.raise_alarm();
+    };
+    fail();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(first.state(), State::Ready);
+    settings.send_replace(with(EjectSettings { failures: 3, ..off }));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(first.state(), State::Ejected);
+    settings.send_replace(with(off));
+    tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(first.state(), State::Ready);
+    fail();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(first.state(), State::Ready);
+    stop.cancel();
+    running.await.unwrap();
 }

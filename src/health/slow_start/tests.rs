@@ -18,7 +18,8 @@ struct Bench {
 impl Bench {
     fn of(count: usize) -> Self {
         let (registry, writer) = gateway(&vec![1; count]);
-        let slow_start = SlowStart::new(registry.clone(), LENGTH);
+        let settings = ProxySettings { slow_start: LENGTH, ..ProxySettings::default() };
+        let slow_start = SlowStart::new(registry.clone(), watch::channel(Arc::new(settings)).1);
         let mut bench = Self { registry, writer, slow_start, now: Instant::now() };
         bench.pass(0);
         bench.pass(10);
@@ -115,4 +116,22 @@ async fn a_newcomer_is_on_its_ramp_before_it_is_ready_and_is_driven_up() {
     assert_eq!(replica.ramp(), FULL_RAMP);
     stop.cancel();
     task.await.unwrap();
+}
+
+#[test]
+fn who_is_on_a_ramp_is_let_off_when_there_are_none_any_more_and_nobody_falls_when_there_are_again() {
+    let mut bench = Bench::of(2);
+    bench.join(3);
+    assert_eq!(bench.ramps(), [256, 256, 26]);
+    bench.slow_start.set_length(Duration::ZERO);
+    assert!(!bench.pass(1));
+    assert_eq!(bench.ramps(), [256; 3]);
+    bench.join(4);
+    assert_eq!(bench.ramps(), [256; 4]);
+    bench.slow_start.set_length(LENGTH);
+    bench.pass(0);
+    assert_eq!(bench.ramps(), [256; 4]);
+    bench.pass(10);
+    bench.join(5);
+    assert_eq!(bench.ramps(), [256, 256, 256, 256, 26]);
 }

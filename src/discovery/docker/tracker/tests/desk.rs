@@ -72,6 +72,7 @@ impl Desk {
                 *self.registry.get_mut(&id).unwrap() = Draining;
                 format!("Drain {id}")
             }
+            Change::Retire { .. } => unreachable!("a container is there or it is not"),
             Change::Remove { id, .. } => {
                 self.registry.remove(&id);
                 format!("Remove {id}")

@@ -1,0 +1,55 @@
+//! Replicas that nobody names any more, though nothing says that they stop: they finish what they have, and go then.
+
+use tracing::info;
+
+use super::{Edit, RegistryWriter, settled};
+use crate::change::Sighting;
+use crate::provider::Provider;
+use crate::replica::{Lifecycle, ReplicaId};
+
+impl RegistryWriter {
+    /// Lets a replica go after its last request; at once, as far as this provider is concerned, if another names it, too.
+    pub(super) fn retire(&mut self, provider: &Provider, id: &ReplicaId, edit: &mut Edit) {
+        let Some(known) = self.known.get(id).filter(|known| known.find(provider).is_ok()) else { return };
+        if known.claims.len() > 1 {
+            return self.remove(provider, id, edit);
+        }
+        self.retiring.insert((provider.clone(), id.clone()));
+        self.drain(provider, id, edit);
+    }
+
+    /// Ends the retirement of a replica that its provider names again. It was not told to stop, so what it has goes on.
+    pub(super) fn take_back(&mut self, sighting: &Sighting, edit: &mut Edit) {
+        let spec = &sighting.spec;
+        if self.retiring.is_empty() || !self.retiring.remove(&(spec.provider.clone(), spec.id.clone())) {
+            return;
+        }
+        let Some(known) = self.known.get_mut(&spec.id) else { return };
+        if let Some(claim) = known.claim_of(&spec.provider) {
+            claim.lifecycle = sighting.lifecycle;
+        }
+        let lifecycle = settled(&known.claims).map(|settled| settled.lifecycle);
+        if let Some(lifecycle) = lifecycle.filter(|lifecycle| *lifecycle != Lifecycle::Draining) {
+            info!(service = %spec.service, replica = %spec.name, "Replica named again");
+            known.replica.set_lifecycle(lifecycle);
+            edit.advanced = true;
+        }
+    }
+
+    /// Whether any replica is to be removed after its last request.
+    pub fn has_retiring(&self) -> bool {
+        !self.retiring.is_empty()
+    }
+
+    /// Removes the replicas whose last request was waited for and has ended.
+    pub fn remove_retired(&mut self) {
+        // It drains, so that a request which is counted later will find that out and go elsewhere.
+        let is_idle = |id| self.known.get(id).is_none_or(|known| known.replica.in_flight() == 0);
+        let idle: Vec<_> = self.retiring.iter().filter(|(_, id)| is_idle(id)).cloned().collect();
+        let mut edit = Edit::default();
+        for (provider, id) in idle {
+            self.remove(&provider, &id, &mut edit);
+        }
+        self.finish(edit);
+    }
+}
