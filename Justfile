@@ -28,7 +28,7 @@ test:
 
 # The scenarios on this machine's Docker engine; `just integration pause hup` runs just those
 integration *names: image
-    cargo nextest run --locked -p integration-tests --features docker --test scenarios {{ names }}
+    cargo nextest run --locked -p integration-tests --features docker --test scenarios --bin swarm {{ names }}
 
 # evenkeel:local and evenkeel-replica:local, from static binaries built here: no registry needed
 image:
@@ -72,6 +72,11 @@ judges what="" path="":
 chaos *options: image
     integration-tests/bench/setup haproxy nginx caddy iptables
     cargo run --locked --release -p integration-tests --bin chaos -- {{ options }}
+
+# A Swarm of three nodes under load while it changes and breaks; `just swarm --only scale,cut`, `--system evenkeel,haproxy,caddy`
+swarm *options: image
+    integration-tests/bench/setup haproxy caddy
+    cargo run --locked --release -p integration-tests --features docker --bin swarm -- {{ options }}
 
 # Look for inputs that break what holds of heads, chunks and exchanges; `just fuzz exchange 600`, or all for a minute each
 fuzz target="request_head response_head chunked exchange" seconds="60":

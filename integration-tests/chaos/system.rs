@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use integration_tests::peer::Peer;
+use integration_tests::peer::{Peer, Service};
 use integration_tests::process::{Process, in_network};
 use integration_tests::{Result, client, procfs};
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,8 @@ use crate::container::{Container, PORT};
 /// Where every system listens.
 pub(crate) const LISTEN: u16 = 8080;
 const ADMIN: u16 = 9900;
-/// As many as there are at most.
-const REPLICAS: usize = 12;
+/// As HAProxy's manual has it, addresses are kept for a while.
+const SERVICE: Service = Service { name: "gateway", replicas: 12, obsolete: "30s" };
 /// How long an answer of the admin listener may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -81,7 +81,7 @@ impl Running {
     pub(crate) fn start(system: System, container: Option<Container>, scratch: &Path) -> Result<Self> {
         let process = match (system.peer(), &container) {
             (Some(peer), Some(container)) => {
-                let (program, arguments) = peer.program(scratch, "gateway", REPLICAS)?;
+                let (program, arguments) = peer.program(scratch, &SERVICE)?;
                 let mut command = inside(container, program);
                 command.args(arguments);
                 Some(Process::start(program, command, scratch)?)

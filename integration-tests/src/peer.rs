@@ -17,13 +17,24 @@ pub enum Peer {
     Caddy,
 }
 
+/// How replicas are found.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// The name that has all their addresses.
+    pub name: &'static str,
+    /// As many as there are at most.
+    pub replicas: usize,
+    /// For how long HAProxy keeps an address that the name has no more.
+    pub obsolete: &'static str,
+}
+
 impl Peer {
-    /// The program and its arguments, which balances port 3001 of all addresses of `name`, up to so many, on port 8080.
-    /// Its files are in `scratch`.
+    /// The program and its arguments, which balances port 3001 of the service's replicas on port 8080. Its files are in
+    /// `scratch`.
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn program(self, scratch: &Path, name: &str, replicas: usize) -> Result<(&'static str, Vec<String>)> {
+    pub fn program(self, scratch: &Path, service: &Service) -> Result<(&'static str, Vec<String>)> {
         let (program, template, file) = match self {
             Self::Nginx => ("nginx", include_str!("../chaos/config/nginx.conf"), "nginx.conf"),
             Self::Haproxy => ("haproxy", include_str!("../chaos/config/haproxy.cfg"), "haproxy.cfg"),
@@ -31,7 +42,8 @@ impl Peer {
         };
         let path = scratch.join(file);
         let text = template.replace("@SCRATCH@", &scratch.display().to_string());
-        fs::write(&path, text.replace("@NAME@", name).replace("@REPLICAS@", &replicas.to_string()))?;
+        let text = text.replace("@NAME@", service.name).replace("@OBSOLETE@", service.obsolete);
+        fs::write(&path, text.replace("@REPLICAS@", &service.replicas.to_string()))?;
         let path = path.display().to_string();
         let arguments: &[&str] = match self {
             Self::Nginx => &["-e", "stderr", "-c", &path],

@@ -20,6 +20,7 @@ mod scratch;
 pub mod swarm;
 mod tls;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -180,7 +181,7 @@ impl Lab {
     }
 
     /// A program of this machine in the hub's network; it ends with the scenario.
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         in_network(&self.hub.network(), program)
     }
 }

@@ -1,0 +1,105 @@
+//! What happens in a Swarm, under load, and what it costs clients of evenkeel and of its peers: `just swarm`; the method
+//! is in docs/reliability.md.
+//!
+//! - [`site`]: a lab's Swarm with the replicas, the [`system`] before them, and the clients.
+//! - [`event`]: what is done to it; [`step`] stages one, and as long a time in which nothing is done.
+//! - [`report`]: the tables.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+mod event;
+mod order;
+mod report;
+mod site;
+mod step;
+mod system;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use integration_tests::lab::{Lab, Plan};
+use integration_tests::{Result, load};
+
+use event::Event;
+use report::Report;
+use site::Site;
+use system::System;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(hide = true)]
+    Load(load::Plan),
+}
+
+#[derive(Args)]
+struct Options {
+    /// Only these events
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Event>,
+    /// What is between the clients and the replicas; several are compared
+    #[arg(long = "system", value_delimiter = ',', default_value = "evenkeel")]
+    systems: Vec<System>,
+    /// What is random follows from it
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Clients, each with one request at a time
+    #[arg(long, default_value_t = 16)]
+    connections: u64,
+    /// A variable for evenkeel, such as EVENKEEL_POLICY=round-robin; repeatable
+    #[arg(long)]
+    evenkeel_env: Vec<String>,
+    /// For logs, records and results
+    #[arg(long, default_value = "target/swarm")]
+    scratch: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Some(Command::Load(plan)) => load::run(plan).map(|()| true),
+        None => compare(&arguments.options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("swarm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Each system in a lab of its own. Whether evenkeel kept its promises.
+fn compare(options: &Options) -> Result<bool> {
+    fs::create_dir_all(&options.scratch)?;
+    let mut report = Report::new();
+    for system in &options.systems {
+        Lab::with(&Plan::default(), async |lab| {
+            let told = all(options, lab, *system, &mut report).await;
+            told.map_err(|error| error.to_string())
+        })?;
+        report.save(&options.scratch)?;
+    }
+    report.compare();
+    Ok(report.is_kept())
+}
+
+async fn all(options: &Options, lab: &mut Lab, system: System, report: &mut Report) -> Result<()> {
+    let mut site = Site::begin(options, lab, system).await?;
+    let events = if options.only.is_empty() { Event::all() } else { options.only.clone() };
+    for (step, event) in (1..).zip(events) {
+        report.add(step::run(&mut site, options, event, step * 2).await?);
+        report.save(&options.scratch)?;
+    }
+    site.save_logs()
+}

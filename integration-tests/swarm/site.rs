@@ -1,0 +1,163 @@
+//! Everything a run has: the Swarm, the system and the replicas. The clients are outside, and come in at a published port.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use integration_tests::lab::swarm::Task;
+use integration_tests::lab::{Lab, PATIENCE};
+use integration_tests::peer::Service;
+use integration_tests::process::Process;
+use integration_tests::{Result, client, eventually};
+use tokio::time::timeout;
+
+use crate::Options;
+use crate::system::{System, evenkeel};
+
+/// The service that is balanced.
+pub(crate) const GATEWAY: &str = "gateway";
+pub(crate) const REPLICAS: usize = 6;
+/// More than there are at any time. Tasks leave the name three seconds before they are told to stop: what HAProxy kept of
+/// them would fail.
+const SERVICE: Service = Service { name: "tasks.gateway", replicas: 24, obsolete: "0s" };
+const NETWORK: &str = "gateways";
+const LISTEN: u16 = 8080;
+/// The node with the manager and the system, and the one that things happen to.
+pub(crate) const MANAGER: usize = 1;
+pub(crate) const STRUCK: usize = 3;
+
+pub(crate) struct Site<'a> {
+    pub(crate) lab: &'a mut Lab,
+    pub(crate) system: System,
+    /// The node that things happen to, as the Swarm calls it.
+    pub(crate) struck: String,
+    /// Where clients find it.
+    pub(crate) addr: SocketAddr,
+    /// A peer.
+    process: Option<Process>,
+    /// One file of each replica that ever was.
+    pub(crate) logs: PathBuf,
+    pub(crate) scratch: PathBuf,
+}
+
+impl<'a> Site<'a> {
+    /// The Swarm with the replicas and the system.
+    pub(crate) async fn begin(options: &Options, lab: &'a mut Lab, system: System) -> Result<Self> {
+        let scratch = options.scratch.join(system.name());
+        fs::create_dir_all(&scratch)?;
+        let scratch = scratch.canonicalize()?;
+        let logs = lab.directory().join("work-log");
+        fs::create_dir(&logs)?;
+        // The replicas are an arbitrary user.
+        fs::set_permissions(&logs, fs::Permissions::from_mode(0o777))?;
+        fs::set_permissions(lab.directory(), fs::Permissions::from_mode(0o755))?;
+        lab.make_swarm(1, NETWORK);
+        let process = match system.peer() {
+            None => {
+                let service = evenkeel(NETWORK, &lab.node(MANAGER).engine.socket_directory(), &options.evenkeel_env);
+                lab.create_service("evenkeel", &service.iter().map(String::as_str).collect::<Vec<_>>());
+                lab.until_settled("evenkeel", 1).await;
+                None
+            }
+            Some(peer) => {
+                let network = format!("--network={NETWORK}");
+                let run = ["run", "--detach", "--no-healthcheck", &network, "--publish=8080:8080", "--name=balancer"];
+                lab.node(MANAGER).engine.docker(&[run.as_slice(), &["evenkeel-replica:local"]].concat());
+                let (program, arguments) = peer.program(&scratch, &SERVICE)?;
+                let mut command = lab.node(MANAGER).inside("balancer", program);
+                command.args(arguments);
+                Some(Process::start(program, command, &scratch)?)
+            }
+        };
+        let mount = format!("--mount=type=bind,source={},target=/work-log", logs.display());
+        let (replicas, network) = (format!("--replicas={REPLICAS}"), format!("--network={NETWORK}"));
+        let gateway = [
+            replicas.as_str(),
+            &network,
+            &mount,
+            "--env=WORK_LOG=/work-log",
+            "--label=evenkeel.health.path=/ready",
+            // An exec a second for each replica would be most of what two cores do.
+            "--no-healthcheck",
+            "evenkeel-replica:local",
+        ];
+        lab.create_service(GATEWAY, &gateway);
+        lab.until_settled(GATEWAY, REPLICAS).await;
+        let (struck, addr) = (lab.node_id(STRUCK), (lab.node(MANAGER).addr(), LISTEN).into());
+        Ok(Self { lab, system, struck, addr, process, logs, scratch })
+    }
+
+    /// `docker ARGS…` on the manager.
+    pub(crate) fn docker(&self, args: &[&str]) -> String {
+        self.lab.node(MANAGER).engine.docker(args)
+    }
+
+    /// Brings the service to so many tasks that are on all nodes, and waits until the system uses each.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        self.docker(&["service", "scale", "--detach", &format!("{GATEWAY}={REPLICAS}")]);
+        let mut tasks = self.lab.until_settled(GATEWAY, REPLICAS).await;
+        let nodes: HashSet<_> = tasks.iter().map(|task| &task.node).collect();
+        if nodes.len() < self.lab.nodes().len() {
+            let all = ["service", "update", "--detach", "--force", "--update-parallelism=0", GATEWAY];
+            self.docker(&all);
+            self.lab.until_updated(GATEWAY).await;
+            tasks = self.lab.until_settled(GATEWAY, REPLICAS).await;
+        }
+        self.until_all_answer(&tasks).await
+    }
+
+    /// Waits until every task, and nothing else, answers through the system.
+    async fn until_all_answer(&mut self, tasks: &[Task]) -> Result<()> {
+        if let Some(process) = &mut self.process
+            && process.has_ended()?
+        {
+            return Err(process.failure("has ended"));
+        }
+        let due: HashSet<_> = tasks.iter().map(|task| hostname(&task.container).to_owned()).collect();
+        let what = format!("{} uses all {} tasks", self.system.name(), due.len());
+        let ask = async || {
+            let answer = timeout(Duration::from_secs(1), client::get(self.addr, "/")).await.ok()?.ok()?;
+            (answer.status == 200).then(|| answer.text().split_whitespace().next().map(str::to_owned)).flatten()
+        };
+        eventually(PATIENCE, &what, async || {
+            let mut seen = HashSet::new();
+            for _ in 0..due.len() * 6 {
+                seen.extend(ask().await);
+            }
+            seen == due
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Forgets what the replicas logged.
+    pub(crate) fn clear_logs(&self) -> Result<()> {
+        for file in fs::read_dir(&self.logs)? {
+            fs::File::options().write(true).truncate(true).open(file?.path())?;
+        }
+        Ok(())
+    }
+
+    /// What the system said.
+    pub(crate) fn log(&self) -> Result<String> {
+        if let Some(process) = &self.process {
+            return process.output();
+        }
+        let filter = "label=com.docker.swarm.service.name=evenkeel";
+        let container = self.docker(&["ps", "--all", "--quiet", "--latest", "--filter", filter]);
+        let output = self.lab.node(MANAGER).engine.docker_command(&["logs", &container]).output()?;
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
+    pub(crate) fn save_logs(&self) -> Result<()> {
+        Ok(fs::write(self.scratch.join(format!("{}.log", self.system.name())), self.log()?)?)
+    }
+}
+
+/// What a container calls itself.
+pub(crate) fn hostname(container: &str) -> &str {
+    container.get(..12).unwrap_or(container)
+}
