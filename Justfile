@@ -79,7 +79,7 @@ swarm *options: image
     cargo run --locked --release -p integration-tests --features docker --bin swarm -- {{ options }}
 
 # Look for inputs that break what holds of heads, chunks and exchanges; `just fuzz exchange 600`, or all for a minute each
-fuzz target="request_head response_head chunked exchange" seconds="60":
+fuzz target="request_head response_head chunked preface exchange" seconds="60":
     integration-tests/fuzz/run {{ seconds }} {{ target }}
 
 # Instructions of the codec's calls and of a pick; picks while the registry changes

@@ -164,6 +164,8 @@ pub struct App {
     readiness: Arc<Readiness>,
     live: Live,
     reloads: Arc<Reloads>,
+    /// Tells balancers in front of us to send clients elsewhere.
+    leaving: CancellationToken,
     /// Ends accepting, and every connection once it is idle.
     stop_accepting: CancellationToken,
     /// Ends the connections that are left.
@@ -205,7 +207,7 @@ impl App {
         let metrics = Arc::new(ProxyMetrics::default());
         let providers = Providers::new(&settings);
         let readiness = Arc::new(Readiness::default());
-        let stop_accepting = CancellationToken::new();
+        let (leaving, stop_accepting) = (CancellationToken::new(), CancellationToken::new());
         // Dropped on every early return, and with the app: no thread outlives it.
         let abort = CancellationToken::new().drop_guard();
         let stop_control = CancellationToken::new().drop_guard();
@@ -219,6 +221,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             admission,
             hold: Hold::new(Arc::clone(&metrics)),
+            leaving: leaving.clone(),
             stop_accepting: stop_accepting.clone(),
             abort: abort.token().clone(),
         });
@@ -264,6 +267,7 @@ impl App {
             readiness,
             live,
             reloads,
+            leaving,
             stop_accepting,
             abort,
             workers,
@@ -297,6 +301,7 @@ impl App {
     /// so that health and discovery serve the last request.
     pub async fn shutdown(self) {
         self.readiness.set_terminating();
+        self.leaving.cancel();
         let settings = self.live.now().shutdown.clone();
         sleep(settings.lame_duck).await;
         self.stop_accepting.cancel();

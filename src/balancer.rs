@@ -135,6 +135,12 @@ impl Balancer {
         self.has(service, Replica::is_pickable_in_panic)
     }
 
+    /// Whether there is a replica that could be picked, be it in panic or once it has room.
+    pub fn serves(&self, service: &str) -> bool {
+        let may_serve = |replica: &Arc<Replica>| replica.is_pickable_in_panic();
+        self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(may_serve))
+    }
+
     fn has(&self, service: &str, may_take: impl Fn(&Replica) -> bool) -> bool {
         let fits = |replica: &Arc<Replica>| may_take(replica) && replica.has_room();
         self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(fits))

@@ -2,6 +2,7 @@
 
 mod fault;
 mod histogram;
+mod preface;
 mod reloads;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use fault::{Fault, Faults};
 pub use histogram::{BUCKETS, Histogram};
+pub use preface::PrefaceFault;
 pub use reloads::{Newest, Reloads};
 
 /// Why an attempt at a replica failed: the values of the label `reason`.
@@ -345,6 +347,7 @@ pub struct ProxyMetrics {
     hold_ends: [AtomicU64; HoldEnd::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
     accept_pauses: [AtomicU64; AcceptPause::ALL.len()],
+    preface_faults: [AtomicU64; PrefaceFault::ALL.len()],
 }
 
 impl ProxyMetrics {
@@ -358,6 +361,16 @@ impl ProxyMetrics {
     /// How often workers stopped accepting so far, by reason.
     pub fn accept_pauses(&self) -> impl Iterator<Item = (AcceptPause, u64)> {
         AcceptPause::ALL.into_iter().zip(self.accept_pauses.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Counts a connection that was closed for want of a right preface; how many were before, for this reason.
+    pub fn record_preface_fault(&self, fault: PrefaceFault) -> u64 {
+        self.preface_faults.get(fault as usize).map_or(0, |count| count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The connections closed for want of a right preface so far, by reason.
+    pub fn preface_faults(&self) -> impl Iterator<Item = (PrefaceFault, u64)> {
+        PrefaceFault::ALL.into_iter().zip(self.preface_faults.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Counts a request whose wait for a replica ended.

@@ -85,6 +85,9 @@ impl Scrape {
         page.counter("evenkeel_connections", "Client connections let in.", count(&proxy.connections_total))?;
         let help = "Client connections reset at once, since their client had too many.";
         page.counter("evenkeel_connections_refused", help, count(&proxy.connections_refused))?;
+        let faults = proxy.preface_faults().map(|(fault, count)| (vec![("reason", fault.as_str().into())], count));
+        let help = "Connections of balancers in front of us closed for their PROXY protocol preface, by reason.";
+        page.counter("evenkeel_proxy_protocol_errors", help, faults)?;
         let pauses = proxy.accept_pauses().map(|(reason, count)| (vec![("reason", reason.as_str().into())], count));
         page.counter("evenkeel_accept_pauses", "Times that accepting was stopped for a while, by reason.", pauses)?;
         let help = "Connections that could not be taken or made at first for want of file descriptors.";

@@ -44,14 +44,6 @@ impl Default for Draft {
 }
 
 impl Draft {
-    /// Adds the networks of one text, and returns what is wrong with the others of it.
-    pub(super) fn add_networks(&mut self, text: &str) -> Vec<String> {
-        let (good, bad): (Vec<_>, Vec<_>) =
-            text.split(',').map(|piece| parse::network(piece.trim())).partition(Result::is_ok);
-        self.proxy.trusted_proxies.extend(good.into_iter().flatten());
-        bad.into_iter().filter_map(Result::err).collect()
-    }
-
     /// Adds the replicas of one text, and returns what is wrong with the others of it.
     pub(super) fn add_replicas(&mut self, text: &str) -> Vec<String> {
         let mut complaints = Vec::new();

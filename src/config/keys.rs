@@ -1,6 +1,7 @@
 //! The table of settings. A row is the flag, the variable, the file key, the default, the help and the parser of
 //! one setting at once, so that they cannot drift apart.
 
+mod front;
 mod health;
 
 use super::draft::Draft;
@@ -141,14 +142,9 @@ pub static KEYS: &[Key] = &[
         help: "Replicas at fixed addresses; repeatable",
         kind: Kind::List(Draft::add_replicas),
     },
-    Key {
-        name: "trusted-proxies",
-        group: ROUTING,
-        value: "CIDR,…",
-        fallback: Fallback::Unset { means: "nobody", example: "10.0.0.0/8,192.168.1.5" },
-        help: "Clients whose X-Forwarded-* are believed: addresses or networks; repeatable",
-        kind: Kind::List(Draft::add_networks),
-    },
+    front::TRUSTED_PROXIES,
+    front::PROXY_PROTOCOL,
+    front::HEALTH_ENDPOINT,
     Key {
         name: "no-docker",
         group: DOCKER,
@@ -341,7 +337,7 @@ pub static KEYS: &[Key] = &[
         group: SHUTDOWN,
         value: "DURATION",
         fallback: Fallback::Text("0s"),
-        help: "How long to go on accepting after SIGTERM, with /readyz at 503",
+        help: "How long to go on accepting after SIGTERM, with /readyz and --health-endpoint at 503",
         kind: Kind::Text(|d, t| put(&mut d.shutdown.lame_duck, parse::duration(t))),
     },
     Key {

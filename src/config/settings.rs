@@ -71,6 +71,10 @@ pub struct ProxySettings {
     pub slow_start: Duration,
     /// Who may say `X-Forwarded-*` about somebody else.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who has to say, with the PROXY protocol, on whose behalf it connects.
+    pub proxy_protocol: Vec<IpNet>,
+    /// The path at which a balancer in front of us is told whether to send clients; `None`: there is none.
+    pub health_endpoint: Option<String>,
     /// How requests wait that no replica can take.
     pub hold: HoldSettings,
     /// How much is taken.
@@ -274,6 +278,8 @@ impl Default for ProxySettings {
             eject: EjectSettings::default(),
             slow_start: Duration::ZERO,
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
+            health_endpoint: None,
             hold: HoldSettings::default(),
             limits: LimitSettings::default(),
         }

@@ -140,7 +140,7 @@ fn every_setting_reaches_its_place() {
         --max-concurrency 24 --hold 25s --max-held-requests 26 --max-held-bytes 27KiB \
         --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 --eject-on 503,connect \
         --eject-failures 24 --eject-rate 25 --eject-time 26s --slow-start 27s \
-        --retries 0 --trusted-proxies 10.0.0.0/8,::1 --lame-duck 15s --shutdown-timeout 0s --log debug \
+        --retries 0 --trusted-proxies 10.0.0.0/8,::1 --proxy-protocol 10.0.0.5,fd00::/8 --health-endpoint /lb --lame-duck 15s --shutdown-timeout 0s --log debug \
         --admin-write --admin-token sesame-open-wide --log-format json --listen-from /run/port.sock";
     let Settings { proxy, admin_listen, admin_token, docker, statics, shutdown, log } =
         settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
@@ -167,6 +167,8 @@ fn every_setting_reaches_its_place() {
     assert_eq!(proxy.limits, expected);
     assert_eq!(proxy.hold, HoldSettings { time: seconds(25), requests: 26, bytes: 27 << 10 });
     assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    assert_eq!(proxy.proxy_protocol, ["10.0.0.5/32".parse().unwrap(), "fd00::/8".parse().unwrap()]);
+    assert_eq!(proxy.health_endpoint.as_deref(), Some("/lb"));
     let docker = &docker[0];
     assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
     assert_eq!((docker.project.as_deref(), docker.network.as_deref()), (Some("shop"), Some("back")));

@@ -4,7 +4,7 @@
 //! in the kernel's queue, and nothing spins. A place that comes free wakes the worker that has waited longest, whichever
 //! thread it is on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::per_client::{PerClient, Place};
+use super::sender;
 use crate::config::settings::ProxySettings;
 use crate::metrics::{AcceptPause, ProxyMetrics};
 
@@ -62,8 +63,15 @@ impl Admission {
     }
 
     /// Counts a connection for its client; `None` if that one has as many as it may have by these settings. It counts
-    /// only those that came since there is such a limit.
-    pub(super) fn greet(&self, client: IpAddr, settings: &ProxySettings) -> Option<Guest> {
+    /// only those that came since there is such a limit, and none of a balancer that has yet to say who its client is.
+    pub(super) fn greet(&self, addr: SocketAddr, settings: &ProxySettings) -> Option<Guest> {
+        if sender::is_sender(addr, &settings.proxy_protocol) {
+            return Some(Guest { _place: None });
+        }
+        self.guest(addr.ip(), settings)
+    }
+
+    fn guest(&self, client: IpAddr, settings: &ProxySettings) -> Option<Guest> {
         match settings.limits.connections_per_client {
             None => Some(Guest { _place: None }),
             Some(limit) => {
@@ -140,6 +148,16 @@ impl Admission {
     }
 }
 
+impl Admitted {
+    /// Counts the connection for the client that a balancer named; whether that one may have it by these settings.
+    pub(super) fn claim(&mut self, client: IpAddr, settings: &ProxySettings) -> bool {
+        let guest = self.admission.guest(client, settings);
+        let may = guest.is_some();
+        self._guest = guest.unwrap_or(Guest { _place: None });
+        may
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.admission.leave();
@@ -174,7 +192,7 @@ mod tests {
     use crate::config::settings::LimitSettings;
     use crate::proxy::tests::support::DEADLINE;
 
-    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
     fn admission(limit: usize) -> Arc<Admission> {
         Arc::new(Admission::new(NonZeroUsize::new(limit).unwrap(), Arc::default()))

@@ -24,6 +24,7 @@ use super::http1::{Method, Parsed, RejectReason, RequestHead, RequestScan, Versi
 use super::outbox::{Outbox, poll_read};
 use super::request::Request;
 use super::respond::{self, Cause, Manner};
+use super::sender;
 use super::timer::IdleTimer;
 use super::worker::Worker;
 use crate::config::settings::ProxySettings;
@@ -49,7 +50,7 @@ pub(super) struct Client {
 }
 
 /// What a client does next.
-enum Next {
+pub(super) enum Next {
     Request(Request),
     /// With the head if that much could be read: a `HEAD` is refused without a body, too.
     Rejected(RejectReason, Option<RequestHead>),
@@ -60,9 +61,9 @@ enum Next {
 }
 
 /// Serves the connection until either end closes it.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr, _admitted: Admitted) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr, mut admitted: Admitted) {
     // Boxed, since a task is moved several times until it stands where it stays, and this one is large.
-    let mut conversation = Box::pin(converse(&worker, stream, addr));
+    let mut conversation = Box::pin(converse(&worker, stream, addr, &mut admitted));
     poll_fn(|cx| {
         worker.look_at_clock();
         conversation.as_mut().poll(cx)
@@ -70,7 +71,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAdd
     .await;
 }
 
-async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
+async fn converse(worker: &Worker, stream: TcpStream, mut addr: SocketAddr, admitted: &mut Admitted) {
     let _listening = worker.bell.listen().await;
     let settings = worker.settings();
     let mut client = Client {
@@ -82,6 +83,13 @@ async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
         buffer: None,
         buffers: Rc::clone(&worker.buffers),
     };
+    if sender::is_sender(addr, &client.settings.proxy_protocol) {
+        // Boxed, so that the tasks of all others need no room for it.
+        match Box::pin(sender::introduce(worker, &mut client, admitted, addr)).await {
+            Ok(of_the_client) => addr = of_the_client,
+            Err(end) => return client.close(worker, end).await,
+        }
+    }
     let mut idle_limit = client.settings.first_byte_timeout;
     let end = loop {
         let next = client.next(worker, idle_limit).await;
@@ -90,12 +98,7 @@ async fn converse(worker: &Worker, stream: TcpStream, addr: SocketAddr) {
         }
         let after = match next {
             Next::Request(request) => exchange::serve(worker, &mut client, request).await,
-            Next::Rejected(reason, head) => {
-                debug!(client = %addr, cause = reason.as_str(), "Request rejected");
-                client.answer(worker, Cause::Rejected(reason), head.as_ref(), false).await
-            }
-            Next::Stalled => client.answer(worker, Cause::Refused(Refusal::ClientTimeout), None, false).await,
-            Next::Gone => After::Close,
+            other => client.refuse(worker, addr, other).await,
         };
         match after {
             After::KeepAlive => idle_limit = worker.settings().keep_alive_timeout,
@@ -204,8 +207,20 @@ impl Client {
         Ok(())
     }
 
+    /// Ends a connection on which no request came: says what is wrong if there is anybody to be told.
+    pub(super) async fn refuse(&mut self, worker: &Worker, addr: SocketAddr, next: Next) -> After {
+        match next {
+            Next::Rejected(reason, head) => {
+                debug!(client = %addr, cause = reason.as_str(), "Request rejected");
+                self.answer(worker, Cause::Rejected(reason), head.as_ref(), false).await
+            }
+            Next::Stalled => self.answer(worker, Cause::Refused(Refusal::ClientTimeout), None, false).await,
+            Next::Gone | Next::Request(_) => After::Close,
+        }
+    }
+
     /// Waits for the next request's head.
-    async fn next(&mut self, worker: &Worker, idle_limit: Duration) -> Next {
+    pub(super) async fn next(&mut self, worker: &Worker, idle_limit: Duration) -> Next {
         let mut scan = RequestScan::default();
         let mut parsed = 0;
         self.timer.progress();

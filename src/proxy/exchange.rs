@@ -22,7 +22,7 @@ use super::retry::{Price, Retries};
 use super::upload::Upload;
 use super::wait::Wait;
 use super::worker::Worker;
-use super::{route, tally, tunnel};
+use super::{health_endpoint, route, tally, tunnel};
 use crate::balancer::{Lease, PickError, Tried};
 use crate::metrics::Refusal;
 use crate::replica::{Lifecycle, Replica};
@@ -59,7 +59,7 @@ struct Failed {
 pub(super) struct Exchange<'a> {
     pub(super) worker: &'a Worker,
     pub(super) client: &'a mut Client,
-    request: &'a Request,
+    pub(super) request: &'a Request,
     pub(super) service: Cow<'a, str>,
     began: Instant,
     /// The request's way to the replica that was tried last.
@@ -75,6 +75,7 @@ pub(super) async fn serve(worker: &Worker, client: &mut Client, request: Request
     let mut exchange = Exchange { worker, client, request: &request, service, began, upload };
     let answered = match request.target.max_forwards {
         Some(0) => Err(Some(Cause::Asked)),
+        _ if exchange.asks_for_health() => Err(Some(Cause::Health(health_endpoint::standing(worker)))),
         _ => exchange.attempt_until_answered().await,
     };
     match answered {

@@ -1,13 +1,15 @@
 //! The proxy: takes a client's request to a replica and the answer back.
 //!
 //! What decides is pure and knows no socket: `http1` (the codec), `route` (where to), `failure`, `retry` and `budget`
-//! (what a failed attempt means), `tally` (what it says of its replica), `respond` (the one place that turns a cause into a status).
+//! (what a failed attempt means), `tally` (what it says of its replica), `respond` (the one place that turns a cause into
+//! a status), `preface` (what a balancer in front of us says of its client).
 //!
 //! Where requests wait: `hold` has the lines, `wait` is one request's time in one.
 //!
 //! What moves bytes: `listener` and `worker` take connections as far as `admission` lets them in (`per_client`,
-//! `descriptors`), `connection` is one client's from accept to close, `exchange` one request from top to bottom, `relay`
-//! a request (`upload`) and its answer (`download`) between one client and one replica, `tunnel` what follows a `101`.
+//! `descriptors`), `sender` finds out whose they are, `connection` is one client's from accept to close, `exchange` one
+//! request from top to bottom, `relay` a request (`upload`) and its answer (`download`) between one client and one replica,
+//! `tunnel` what follows a `101`; `health_endpoint` answers a balancer in front of us.
 //! One task does all of that for a client; it borrows from its worker `buffers`, the `desk` and the `pool` of connections
 //! to replicas.
 
@@ -22,17 +24,20 @@ mod desk;
 mod download;
 mod exchange;
 mod failure;
+mod health_endpoint;
 mod hold;
 pub mod http1;
 mod listener;
 mod outbox;
 mod per_client;
 mod pool;
+pub mod preface;
 mod relay;
 mod request;
 mod respond;
 mod retry;
 mod route;
+mod sender;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -75,6 +80,8 @@ pub struct Context {
     pub admission: Arc<Admission>,
     /// Where requests wait that no replica can take.
     pub hold: Hold,
+    /// Fires when a shutdown begins: all goes on as before, but who asks for our health is told.
+    pub leaving: CancellationToken,
     /// Fires when no new connection is to be taken and the open ones are to finish.
     pub stop_accepting: CancellationToken,
     /// Fires when everything is to end at once.

@@ -1,5 +1,6 @@
 //! Answers of our own: the one place that turns a cause into a status code, a body and headers.
 
+use super::health_endpoint::Standing;
 use super::http1::{RejectReason, Version};
 use crate::metrics::Refusal;
 
@@ -12,6 +13,8 @@ pub(super) enum Cause {
     Rejected(RejectReason),
     /// It asked for the options of whoever the last hop is: an `OPTIONS` with `Max-Forwards: 0`.
     Asked,
+    /// It asked for our health.
+    Health(Standing),
 }
 
 /// How an answer of ours is framed.
@@ -33,6 +36,7 @@ impl Cause {
         match self {
             Self::Rejected(reason) => reason.status(),
             Self::Asked => 204,
+            Self::Health(standing) => standing.answer().0,
             Self::Refused(refusal) => match refusal {
                 Refusal::BadRequest => 400,
                 Refusal::HeadTooLarge => 431,
@@ -57,7 +61,7 @@ impl Cause {
                 Some(Refusal::HeadTooLarge)
             }
             Self::Rejected(_) => Some(Refusal::BadRequest),
-            Self::Asked => None,
+            Self::Asked | Self::Health(_) => None,
         }
     }
 
@@ -70,7 +74,7 @@ impl Cause {
     fn message(self) -> String {
         let refusal = match self {
             Self::Rejected(reason) => return reason.to_string(),
-            Self::Asked => return String::new(),
+            Self::Asked | Self::Health(_) => return String::new(),
             Self::Refused(refusal) => refusal,
         };
         let message = match refusal {
@@ -93,14 +97,19 @@ impl Cause {
         message.to_owned()
     }
 
-    fn body(self) -> Option<String> {
+    /// The body and its type.
+    fn body(self) -> Option<(String, &'static str)> {
+        if let Self::Health(standing) = self {
+            return Some((standing.answer().1.to_owned(), "text/plain"));
+        }
         let word = self.counted_as()?;
         let (status, message) = (self.status(), self.message());
         let cause = match self {
             Self::Rejected(reason) => format!(r#","cause":"{}""#, reason.as_str()),
             _ => String::new(),
         };
-        Some(format!("{{\"error\":\"{word}\",\"status\":{status},\"message\":\"{message}\"{cause}}}\n"))
+        let json = format!("{{\"error\":\"{word}\",\"status\":{status},\"message\":\"{message}\"{cause}}}\n");
+        Some((json, "application/json"))
     }
 }
 
@@ -118,8 +127,8 @@ pub(super) fn answer(cause: Cause, manner: &Manner<'_>) -> Vec<u8> {
         _ => {}
     }
     let body = cause.body();
-    if let Some(body) = &body {
-        lines.push("Content-Type: application/json".to_owned());
+    if let Some((body, kind)) = &body {
+        lines.push(format!("Content-Type: {kind}"));
         lines.push(format!("Content-Length: {}", body.len()));
     }
     match (manner.version, manner.keeps_alive) {
@@ -127,12 +136,13 @@ pub(super) fn answer(cause: Cause, manner: &Manner<'_>) -> Vec<u8> {
         (Version::Http10, true) => lines.push("Connection: keep-alive".to_owned()),
         (_, false) => lines.push("Connection: close".to_owned()),
     }
-    let body = body.filter(|_| !manner.is_head).unwrap_or_default();
+    let body = body.filter(|_| !manner.is_head).map(|(body, _)| body).unwrap_or_default();
     format!("{}\r\n\r\n{body}", lines.join("\r\n")).into_bytes()
 }
 
 fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         204 => "No Content",
         400 => "Bad Request",
         405 => "Method Not Allowed",

@@ -36,6 +36,11 @@ fn chunked() {
 }
 
 #[test]
+fn preface() {
+    run("preface", crate::preface::check);
+}
+
+#[test]
 fn exchange() {
     run("exchange", crate::exchange::check);
 }

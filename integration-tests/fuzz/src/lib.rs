@@ -10,6 +10,7 @@
 pub mod chunked;
 pub mod exchange;
 mod fields;
+pub mod preface;
 mod reading;
 pub mod request_head;
 pub mod response_head;

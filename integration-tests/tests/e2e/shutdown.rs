@@ -1,12 +1,12 @@
 //! The order in which evenkeel stops.
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration_tests::client::{self, Client};
 use integration_tests::eventually;
 
-use crate::support::{PATIENCE, Sidecar};
+use crate::support::{PATIENCE, Sidecar, Traffic};
 
 #[tokio::test]
 async fn ready_after_the_first_sync_whether_or_not_there_are_replicas() {
@@ -76,6 +76,40 @@ async fn a_lame_duck_is_not_ready_and_still_serves() {
     assert!(!shutdown.is_finished());
     tokio::time::timeout(PATIENCE, shutdown).await.expect("in time").expect("no panic");
     assert!(client::get(proxy, "/").await.is_err());
+}
+
+#[tokio::test]
+async fn the_health_endpoint_says_503_at_once_while_a_lame_duck_serves_everything_else() {
+    let lame_duck = Duration::from_secs(3);
+    let (sidecar, _gateways) = Sidecar::with_replicas(2, |settings| {
+        settings.shutdown.lame_duck = lame_duck;
+        settings.proxy.health_endpoint = Some("/lb-health".to_owned());
+    })
+    .await;
+    let proxy = sidecar.proxy();
+    let mut kept = sidecar.client().await;
+    assert_eq!(kept.get("/lb-health").await.expect("an answer").status, 200);
+    let traffic = Traffic::start(proxy, 4);
+    let (_engine, app) = sidecar.into_parts();
+    let began = Instant::now();
+    let shutdown = tokio::spawn(app.shutdown());
+    eventually(PATIENCE, "the balancer in front is told", async || {
+        client::get(proxy, "/lb-health").await.is_ok_and(|answer| answer.status == 503)
+    })
+    .await;
+    assert!(began.elapsed() < lame_duck / 3, "{:?}", began.elapsed());
+    let answer = kept.get("/lb-health").await.expect("an answer");
+    assert_eq!((answer.status, answer.text().as_str()), (503, "shutting down\n"));
+    while began.elapsed() < lame_duck * 2 / 3 {
+        assert_eq!(client::get(proxy, "/").await.expect("an answer").status, 200);
+        assert_eq!(client::get(proxy, "/lb-health").await.expect("an answer").status, 503);
+    }
+    let report = traffic.stop().await;
+    assert!(began.elapsed() < lame_duck && !shutdown.is_finished(), "it was no lame duck any more");
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert!(report.answers.len() == 2, "{report:?}");
+    tokio::time::timeout(PATIENCE, shutdown).await.expect("in time").expect("no panic");
+    assert!(client::get(proxy, "/lb-health").await.is_err());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::admin::tests::{Fixture, fixture};
-use crate::metrics::{AcceptPause, Refusal};
+use crate::metrics::{AcceptPause, PrefaceFault, Refusal};
 use crate::replica::{Health, State};
 
 type LabelSet = BTreeMap<String, String>;
@@ -211,6 +211,7 @@ fn discovery_and_proxy_are_counted() {
     proxy.retries.store(2, Ordering::Relaxed);
     proxy.record_accept_pause(AcceptPause::Limit);
     proxy.record_refusal(Refusal::NoReplicaReady);
+    proxy.record_preface_fault(PrefaceFault::Missing);
 
     let after = scraped(&fixture, Format::Classic);
     let of_docker = |name: &str| after.value(&format!("evenkeel_discovery_{name}"), &docker);
@@ -224,6 +225,8 @@ fn discovery_and_proxy_are_counted() {
     assert_eq!(own.map(|name| after.value(&format!("evenkeel_{name}"), &[])), [3.0, 5.0, 4.0, 2.0].map(Some));
     let pauses = ["limit", "error"].map(|reason| after.value("evenkeel_accept_pauses_total", &[("reason", reason)]));
     assert_eq!(pauses, [1.0, 0.0].map(Some));
+    let faults = ["missing", "late"].map(|r| after.value("evenkeel_proxy_protocol_errors_total", &[("reason", r)]));
+    assert_eq!(faults, [1.0, 0.0].map(Some));
     assert_eq!(after.value("evenkeel_refusals_total", &[("reason", "no-replica-ready")]), Some(1.0));
     assert_eq!(after.value("evenkeel_refusals_total", &[("reason", "bad-request")]), Some(0.0));
     assert_eq!(after.value("evenkeel_build_info", &[("version", "1.2.3")]), Some(1.0));

@@ -2,6 +2,7 @@
 
 mod answers;
 mod framing;
+mod front;
 mod hold;
 mod interim;
 mod kept;

@@ -320,6 +320,8 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
         eject: EjectSettings::default(),
         slow_start: Duration::ZERO,
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
+        health_endpoint: None,
         hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings { connections: NonZeroUsize::new(10_000), ..LimitSettings::default() },
     }
@@ -350,12 +352,12 @@ pub(super) fn context(
     let mut settings = settings();
     change(&mut settings);
     let (registry, writer) = Registry::new();
-    let (metrics, stop_accepting, abort) = Default::default();
+    let (metrics, leaving, stop_accepting, abort) = Default::default();
     let limit = settings.limits.connections.unwrap();
     let admission = Arc::new(Admission::new(limit, Arc::clone(&metrics)));
     let (hold, service) = (Hold::new(Arc::clone(&metrics)), settings.service.clone());
     let (sender, settings) = watch::channel(Arc::new(settings));
-    let context = Context { registry, service, settings, metrics, admission, hold, stop_accepting, abort };
+    let context = Context { registry, service, settings, metrics, admission, hold, leaving, stop_accepting, abort };
     (Arc::new(context), writer, sender)
 }
 

@@ -66,6 +66,7 @@ impl<'a> Run<'a> {
             metrics,
             admission,
             hold,
+            leaving: Default::default(),
             stop_accepting: Default::default(),
             abort: Default::default(),
         });
@@ -235,6 +236,8 @@ fn settings(listen: SocketAddr) -> ProxySettings {
         eject: EjectSettings::default(),
         slow_start: Duration::ZERO,
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
+        health_endpoint: None,
         hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings::default(),
     }
