@@ -14,26 +14,42 @@ pub(crate) const ADMIN: SocketAddr = loopback(9900);
 /// Where a judge's replica listens, unless varnishtest plays it.
 pub(crate) const REPLICA: SocketAddr = loopback(9001);
 
+/// The metric that says how many replicas are ready.
+const READY: &str = r#"evenkeel_service_replicas{service="gateway",state="ready"}"#;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
-const fn loopback(port: u16) -> SocketAddr {
+pub(crate) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
 /// What every evenkeel here is started with.
 pub(crate) fn arguments() -> Vec<String> {
+    arguments_at(LISTEN, ADMIN)
+}
+
+fn arguments_at(listen: SocketAddr, admin: SocketAddr) -> Vec<String> {
     let mut arguments: Vec<String> = ["run", "--no-docker", "--log=warn"].map(Into::into).into();
-    arguments.extend([format!("--listen={LISTEN}"), format!("--admin-listen={ADMIN}")]);
+    arguments.extend([format!("--listen={listen}"), format!("--admin-listen={admin}")]);
     arguments
 }
 
 /// Starts evenkeel in front of [`REPLICA`], which has to be there, and waits until it is ready.
 pub(crate) fn start(site: &Site, more: &[String]) -> Result<Process> {
+    start_at(site, ("evenkeel", LISTEN, ADMIN), more)
+}
+
+/// The same under another name and at other addresses: for clients, and for the admin room.
+pub(crate) fn start_at(
+    site: &Site,
+    (name, listen, admin): (&str, SocketAddr, SocketAddr),
+    more: &[String],
+) -> Result<Process> {
     let mut command = process::command(Place::Anywhere, &site.evenkeel);
-    command.args(arguments()).arg(format!("--static=gateway={REPLICA}")).args(more);
-    let mut evenkeel = Process::start("evenkeel", command, &site.scratch)?;
-    evenkeel.until(PATIENCE, || ready() == Some(1))?;
+    command.args(arguments_at(listen, admin)).arg(format!("--static=gateway={REPLICA}")).args(more);
+    let mut evenkeel = Process::start(name, command, &site.scratch)?;
+    evenkeel.until(PATIENCE, || metric_at(admin, READY).is_ok_and(|ready| ready == 1))?;
     Ok(evenkeel)
 }
 
@@ -50,12 +66,16 @@ pub(crate) fn wait_ready(replicas: u64) -> Result<()> {
 }
 
 fn ready() -> Option<u64> {
-    metric(r#"evenkeel_service_replicas{service="gateway",state="ready"}"#).ok()
+    metric(READY).ok()
 }
 
 /// The value of one series on the metrics page.
 pub(crate) fn metric(series: &str) -> Result<u64> {
-    let page = http::get(ADMIN, Ipv4Addr::LOCALHOST, "/metrics")?;
+    metric_at(ADMIN, series)
+}
+
+fn metric_at(admin: SocketAddr, series: &str) -> Result<u64> {
+    let page = http::get(admin, Ipv4Addr::LOCALHOST, "/metrics")?;
     Ok(value(&page.body, series).ok_or_else(|| format!("no {series} among the metrics"))?.parse()?)
 }
 

@@ -3,13 +3,16 @@
 //! - [`websocket`]: Autobahn's cases against an echo server, directly and through evenkeel.
 //! - [`slow`]: slowhttptest's attacks, while another client goes on.
 //! - [`scripts`]: varnishtest plays both the clients and the replicas.
+//! - [`front`]: HAProxy in front of evenkeel, as a cloud's balancer would be.
 //!
 //! Everything runs in namespaces of its own, see [`sandbox`]: no packet leaves them and no process outlives them.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod evenkeel;
+mod front;
 mod http;
+mod replica;
 mod scripts;
 mod slow;
 mod websocket;
@@ -45,6 +48,8 @@ enum Command {
     Slow,
     /// varnishtest's scripts; without a name, all
     Scripts { names: Vec<String> },
+    /// HAProxy in front: PROXY protocol, health checks, a restart
+    Front,
     /// For scripts: wait until so many replicas are ready
     #[command(hide = true)]
     Ready { replicas: u64 },
@@ -89,8 +94,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Websocket(options)) => websocket::run(&site, &options)?,
         Some(Command::Slow) => slow::run(&site)?,
         Some(Command::Scripts { names }) => scripts::run(&site, &names)?,
+        Some(Command::Front) => front::run(&site)?,
         _ => {
             scripts::run(&site, &[])?;
+            front::run(&site)?;
             slow::run(&site)?;
             websocket::run(&site, &websocket::Options::default())?;
         }

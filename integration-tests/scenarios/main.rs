@@ -15,6 +15,7 @@
 mod harness;
 
 mod balancer_restart;
+mod cloud_lb;
 mod daemon_away;
 mod drop_in;
 mod engine_restart;

@@ -13,6 +13,8 @@ pub const LIVE: &[&str] = &[
     "hold",
     "static",
     "trusted-proxies",
+    "proxy-protocol",
+    "health-endpoint",
     "health-path",
     "health-interval",
     "health-timeout",

@@ -5,15 +5,15 @@ mod healthy;
 mod sockets;
 
 use std::net::Ipv4Addr;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use integration_tests::process::{self, Place, Process};
-use integration_tests::{Result, TestReplica, procfs};
-use tokio_util::sync::CancellationToken;
+use integration_tests::{Result, procfs};
 
 use self::healthy::Healthy;
 use self::sockets::Sockets;
+use crate::replica::Replica;
 use crate::{Site, evenkeel};
 
 /// Connections that an attack opens, all within its first second.
@@ -113,37 +113,6 @@ pub(crate) fn run(site: &Site) -> Result<()> {
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("attacks that did harm: {}", failed.join(", ")).into()) }
-}
-
-/// A replica that answers until this is dropped.
-struct Replica {
-    stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Replica {
-    fn start() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let replica = {
-            let _context = runtime.enter();
-            TestReplica::start_at("replica", evenkeel::REPLICA)?
-        };
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let thread = thread::spawn(move || {
-            runtime.block_on(stopped.cancelled());
-            drop(replica);
-        });
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        // Its socket is closed when its runtime is gone. A panic of it was printed.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
 }
 
 impl Attack {

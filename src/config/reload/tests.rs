@@ -22,6 +22,8 @@ retries = 7
 hold = "7s"
 static = "gateway=10.1.1.1:1"
 trusted-proxies = "10.0.0.0/8"
+proxy-protocol = ["10.0.0.5"]
+health-endpoint = "/lb"
 no-docker = true
 docker-host = "tcp://127.0.0.1:3"
 project = "shop"
