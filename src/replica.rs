@@ -6,6 +6,7 @@
 //! in-flight count.
 
 mod condition;
+mod probe;
 mod standing;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::provider::Provider;
 use crate::service::ServiceName;
 
 pub use self::condition::{Health, Lifecycle, State};
+pub use self::probe::{ProbeSpec, Statuses};
 pub use self::standing::FULL_RAMP;
 
 /// What makes a replica the same replica: the container id (or, for a static replica, its service and address).
@@ -58,33 +60,6 @@ impl fmt::Display for ReplicaId {
 impl fmt::Debug for ReplicaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
-    }
-}
-
-/// How a replica is probed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeSpec {
-    /// The path to `GET`; any 2xx or 3xx passes. `None`: a TCP connect is enough.
-    pub path: Option<String>,
-    /// The time between two probes of a replica that has been healthy once.
-    pub interval: Duration,
-    /// How long one probe may take.
-    pub timeout: Duration,
-    /// Passes in a row that make an unhealthy replica healthy. The very first pass is always enough.
-    pub healthy_threshold: u32,
-    /// Failures in a row that make a healthy replica unhealthy.
-    pub unhealthy_threshold: u32,
-}
-
-impl Default for ProbeSpec {
-    fn default() -> Self {
-        Self {
-            path: None,
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_secs(1),
-            healthy_threshold: 2,
-            unhealthy_threshold: 3,
-        }
     }
 }
 

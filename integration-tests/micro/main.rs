@@ -84,6 +84,7 @@ impl Request {
             trusted: &[],
             pseudonym: &self.pseudonym,
             upgrade: None,
+            rules: None,
         };
         self.out.clear();
         write_request(&mut self.out, black_box(self.text), &self.head, &self.fields, &onward);
@@ -121,6 +122,7 @@ impl Response {
             keeps_alive: true,
             served_by: b"gateway-3",
             date: b"Thu, 01 Jan 1970 00:00:00 GMT",
+            rules: None,
         };
         self.out.clear();
         write_response(&mut self.out, black_box(ANSWER.as_bytes()), &self.head, &self.fields, &answer);

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::parse;
+use super::parse::{self, StaticReplica};
+use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token};
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
-use crate::service::ServiceName;
 
 /// The settings while the table fills them in.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Draft {
     pub(super) defaults: ReplicaDefaults,
     pub(super) docker: DockerSettings,
     pub(super) no_docker: bool,
-    pub(super) statics: Vec<(ServiceName, SocketAddr)>,
+    pub(super) statics: Vec<StaticReplica>,
     pub(super) shutdown: ShutdownSettings,
     pub(super) log: LogSettings,
 }
@@ -44,15 +44,17 @@ impl Default for Draft {
 }
 
 impl Draft {
+    /// Adds the rules of one text, one a line, and returns what is wrong with the others of it.
+    pub(super) fn add_rules(rules: &mut HeaderRules, text: &str, direction: Direction) -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        lines.filter_map(|line| rules.push(line, direction).err()).collect()
+    }
+
     /// Adds the replicas of one text, and returns what is wrong with the others of it.
     pub(super) fn add_replicas(&mut self, text: &str) -> Vec<String> {
         let mut complaints = Vec::new();
         for parsed in parse::replicas(text) {
-            match parsed {
-                Ok((service, addr)) if self.statics.contains(&(service.clone(), addr)) => {
-                    complaints
-                        .push(format!("\"{service}={addr}\" is there twice; list each address of a service once"));
-                }
+            match parsed.and_then(|replica| self.is_new(replica)) {
                 Ok(replica) => self.statics.push(replica),
                 Err(complaint) => complaints.push(complaint),
             }
@@ -60,11 +62,26 @@ impl Draft {
         complaints
     }
 
+    fn is_new(&self, replica: StaticReplica) -> Result<StaticReplica, String> {
+        let StaticReplica { service, addr, name, .. } = &replica;
+        let mut others = self.statics.iter().filter(|other| other.service == *service);
+        match others.find(|other| other.addr == *addr || (name.is_some() && other.name == *name)) {
+            None => Ok(replica),
+            Some(other) if other.addr == *addr => {
+                Err(format!("\"{service}={addr}\" is there twice; list each address of a service once"))
+            }
+            Some(_) => {
+                let name = name.as_deref().unwrap_or_default();
+                Err(format!("{name:?} is the name of two replicas of {service}; give each its own"))
+            }
+        }
+    }
+
     /// What the filled-in draft comes to.
     pub(super) fn finish(mut self) -> Settings {
         self.docker.service = self.proxy.service.clone();
         self.docker.defaults = self.defaults.clone();
-        let statics = self.statics.iter().map(|(service, addr)| self.static_replica(service, *addr)).collect();
+        let statics = self.statics.iter().map(|replica| self.static_replica(replica)).collect();
         Settings {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
@@ -76,18 +93,19 @@ impl Draft {
         }
     }
 
-    fn static_replica(&self, service: &ServiceName, addr: SocketAddr) -> ReplicaSpec {
+    fn static_replica(&self, replica: &StaticReplica) -> ReplicaSpec {
+        let StaticReplica { service, addr, name, weight } = replica;
         ReplicaSpec {
             id: ReplicaId::from(format!("static:{service}@{addr}")),
             provider: Provider::STATIC,
             service: service.clone(),
-            name: addr.to_string(),
+            name: name.clone().unwrap_or_else(|| addr.to_string()),
             project: None,
             number: None,
             image: None,
             network: None,
-            addr,
-            weight: 1,
+            addr: *addr,
+            weight: *weight,
             probe: self.defaults.probe.clone(),
             drain_timeout: self.defaults.drain_timeout,
             max_concurrency: self.defaults.max_concurrency,

@@ -3,6 +3,7 @@
 
 mod front;
 mod health;
+mod routing;
 
 use super::draft::Draft;
 use super::key::{Fallback, Key, Kind};
@@ -134,17 +135,13 @@ pub static KEYS: &[Key] = &[
         help: "How long a request waits for a replica that is ready and has room, before it is refused; 0s: not at all",
         kind: Kind::Text(|d, t| put(&mut d.proxy.hold.time, parse::duration(t))),
     },
-    Key {
-        name: "static",
-        group: ROUTING,
-        value: "SERVICE=ADDR:PORT,…",
-        fallback: Fallback::Unset { means: "none", example: "gateway=10.1.1.1:3001,10.1.1.2:3001" },
-        help: "Replicas at fixed addresses; repeatable",
-        kind: Kind::List(Draft::add_replicas),
-    },
+    routing::HOLD_INTERVAL,
+    routing::STATIC,
     front::TRUSTED_PROXIES,
     front::PROXY_PROTOCOL,
     front::HEALTH_ENDPOINT,
+    routing::REQUEST_HEADER,
+    routing::RESPONSE_HEADER,
     Key {
         name: "no-docker",
         group: DOCKER,
@@ -194,6 +191,7 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Text(|d, t| put(&mut d.docker.resync_interval, parse::positive(t))),
     },
     health::PATH,
+    health::STATUS,
     health::INTERVAL,
     health::TIMEOUT,
     health::HEALTHY_THRESHOLD,

@@ -14,6 +14,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::error::closest;
 use super::settings::{ListenFrom, cores};
 use crate::metrics::{Fault, Faults};
+use crate::replica::Statuses;
 use crate::service::ServiceName;
 
 /// A value, or what is wrong with its text.
@@ -212,6 +213,12 @@ pub(super) fn path(text: &str) -> Parsed<String> {
     Err(format!("{text:?} is not a path: it begins with `/` and has no spaces, like /healthz"))
 }
 
+/// Statuses that a probe passes with.
+pub(super) fn statuses(text: &str) -> Parsed<Statuses> {
+    let complaint = || format!("{text:?} is not a list of statuses from 200 to 599, like 200, 2xx or 200-299,304");
+    Statuses::parse(text).ok_or_else(complaint)
+}
+
 /// One network, or one address.
 pub(super) fn network(text: &str) -> Parsed<IpNet> {
     text.parse()
@@ -219,21 +226,38 @@ pub(super) fn network(text: &str) -> Parsed<IpNet> {
         .map_err(|_| format!("{text:?} is not an IP address or network, like 10.0.0.0/8"))
 }
 
-/// `gateway=10.1.1.1:3001,10.1.1.2:3001`: a piece with `=` names the service of itself and of those that follow.
-pub(super) fn replicas(text: &str) -> impl Iterator<Item = Parsed<(ServiceName, SocketAddr)>> {
+/// A replica at a fixed address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StaticReplica {
+    pub(super) service: ServiceName,
+    pub(super) addr: SocketAddr,
+    /// `None`: it is named after its address.
+    pub(super) name: Option<String>,
+    pub(super) weight: u16,
+}
+
+/// `gateway=10.1.1.1:3001,web-2@10.1.1.2:3001*3`: a piece with `=` names the service of itself and of those that follow.
+pub(super) fn replicas(text: &str) -> impl Iterator<Item = Parsed<StaticReplica>> {
     let mut service = None;
     text.split(',').map(str::trim).map(move |piece| {
-        let addr = match piece.split_once('=') {
-            Some((typed, addr)) => {
+        let replica = match piece.split_once('=') {
+            Some((typed, replica)) => {
                 service = Some(name(typed.trim()).map(ServiceName::from));
-                addr.trim()
+                replica.trim()
             }
             None => piece,
         };
         let unnamed = || format!("{piece:?} names no service, like gateway=10.1.1.1:3001");
-        let service = service.clone().ok_or_else(unnamed)??;
-        Ok((service, replica_addr(addr)?))
+        static_replica(service.clone().ok_or_else(unnamed)??, replica)
     })
+}
+
+fn static_replica(service: ServiceName, text: &str) -> Parsed<StaticReplica> {
+    let (typed, rest) = text.split_once('@').map_or((None, text), |(typed, rest)| (Some(typed), rest));
+    let name = typed.map(|typed| name(typed.trim()).map(str::to_owned)).transpose()?;
+    let (addr, weight) = rest.rsplit_once('*').unwrap_or((rest, "1"));
+    let weight = number(weight.trim(), 0..=u16::MAX, 3).map_err(|complaint| format!("the weight {complaint}"))?;
+    Ok(StaticReplica { service, addr: replica_addr(addr.trim())?, name, weight })
 }
 
 fn replica_addr(text: &str) -> Parsed<SocketAddr> {

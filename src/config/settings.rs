@@ -1,5 +1,7 @@
 //! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
 
+pub mod headers;
+
 use std::fmt;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,6 +15,8 @@ use crate::metrics::Faults;
 use crate::provider::Provider;
 use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
+
+pub use self::headers::HeaderSettings;
 
 /// The most field lines that a head can be allowed.
 pub const MAX_HEADERS: u32 = 512;
@@ -75,6 +79,8 @@ pub struct ProxySettings {
     pub proxy_protocol: Vec<IpNet>,
     /// The path at which a balancer in front of us is told whether to send clients; `None`: there is none.
     pub health_endpoint: Option<String>,
+    /// How heads are changed on their way.
+    pub headers: HeaderSettings,
     /// How requests wait that no replica can take.
     pub hold: HoldSettings,
     /// How much is taken.
@@ -95,6 +101,8 @@ pub enum ListenFrom {
 pub struct HoldSettings {
     /// How long one may wait in all; zero: not at all.
     pub time: Duration,
+    /// The longest pause before replicas that have all failed a request are tried again; the first is a tenth of it.
+    pub interval: Duration,
     /// How many may wait at once.
     pub requests: usize,
     /// How many bytes those may keep in memory.
@@ -280,6 +288,7 @@ impl Default for ProxySettings {
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             health_endpoint: None,
+            headers: HeaderSettings::default(),
             hold: HoldSettings::default(),
             limits: LimitSettings::default(),
         }
@@ -288,7 +297,12 @@ impl Default for ProxySettings {
 
 impl Default for HoldSettings {
     fn default() -> Self {
-        Self { time: Duration::from_secs(10), requests: 10_000, bytes: 64 * 1024 * 1024 }
+        Self {
+            time: Duration::from_secs(10),
+            interval: Duration::from_millis(250),
+            requests: 10_000,
+            bytes: 64 * 1024 * 1024,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::keys::{CONFIG, KEYS};
 use super::settings::{EjectSettings, HoldSettings, LimitSettings, ListenFrom, LogFormat, Settings};
 use super::{Error, Errors, Flags, Resolved, Sources};
 use crate::metrics::Fault;
+use crate::replica::Statuses;
 use crate::service::Policy;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
@@ -133,11 +134,11 @@ fn an_empty_variable_is_unset() {
 #[test]
 fn every_setting_reaches_its_place() {
     let all = "--listen [::1]:80 --admin-listen 127.0.0.1:0 --threads 3 --service api --policy least-requests \
-        --docker-host tcp://[::1]:2375 --project shop --network back --port 81 --health-path /up --health-interval 4s \
+        --docker-host tcp://[::1]:2375 --project shop --network back --port 81 --health-path /up --health-status 200,304 --health-interval 4s \
         --health-timeout 5s --healthy-threshold 6 --unhealthy-threshold 7 --drain-timeout 8s --resync-interval 9s \
         --connect-timeout 10s --response-timeout 11s --head-timeout 12s --keep-alive-timeout 13s --idle-timeout 14s \
         --first-byte-timeout 16s --tunnel-timeout 17s --max-head-bytes 18KiB --max-headers 19 --max-target-bytes 20KiB \
-        --max-concurrency 24 --hold 25s --max-held-requests 26 --max-held-bytes 27KiB \
+        --max-concurrency 24 --hold 25s --hold-interval 28s --max-held-requests 26 --max-held-bytes 27KiB \
         --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 --eject-on 503,connect \
         --eject-failures 24 --eject-rate 25 --eject-time 26s --slow-start 27s \
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --proxy-protocol 10.0.0.5,fd00::/8 --health-endpoint /lb --lame-duck 15s --shutdown-timeout 0s --log debug \
@@ -165,7 +166,7 @@ fn every_setting_reaches_its_place() {
         connections_per_client: NonZeroUsize::new(23),
     };
     assert_eq!(proxy.limits, expected);
-    assert_eq!(proxy.hold, HoldSettings { time: seconds(25), requests: 26, bytes: 27 << 10 });
+    assert_eq!(proxy.hold, HoldSettings { time: seconds(25), interval: seconds(28), requests: 26, bytes: 27 << 10 });
     assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(proxy.proxy_protocol, ["10.0.0.5/32".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     assert_eq!(proxy.health_endpoint.as_deref(), Some("/lb"));
@@ -175,6 +176,7 @@ fn every_setting_reaches_its_place() {
     assert_eq!(docker.defaults.max_concurrency, NonZeroU32::new(24));
     assert_eq!((docker.port, docker.resync_interval), (Some(81), seconds(9)));
     assert_eq!((docker.defaults.probe.path.as_deref(), docker.defaults.drain_timeout), (Some("/up"), Some(seconds(8))));
+    assert_eq!(Some(&docker.defaults.probe.status), Statuses::parse("200,304").as_ref());
     assert_eq!((docker.defaults.probe.interval, docker.defaults.probe.timeout), (seconds(4), seconds(5)));
     assert_eq!((docker.defaults.probe.healthy_threshold, docker.defaults.probe.unhealthy_threshold), (6, 7));
     assert_eq!((shutdown.lame_duck, shutdown.timeout, statics), (seconds(15), seconds(0), vec![]));
@@ -196,6 +198,23 @@ fn static_replicas_are_named_after_their_service_and_address() {
     let last = statics.last().unwrap();
     assert_eq!((last.name.as_str(), last.weight, last.service.as_str()), ("10.1.1.2:80", 1, "api"));
     assert_eq!((last.addr.to_string(), last.probe.path.as_deref()), ("10.1.1.2:80".to_owned(), Some("/up")));
+}
+
+#[test]
+fn a_static_replica_can_have_a_name_and_a_weight() {
+    let args =
+        ["--static", "gateway=web-1@10.1.1.1:1*3, 10.1.1.2:1*0,api= web-1 @ [::1]:1 * 65535", "--static=b=10.1.1.1:1"];
+    let statics = settings(&args, &[]).statics;
+    let told: Vec<_> = statics.iter().map(|spec| (spec.id.as_str(), spec.name.as_str(), spec.weight)).collect();
+    let expected = [
+        ("static:gateway@10.1.1.1:1", "web-1", 3),
+        ("static:gateway@10.1.1.2:1", "10.1.1.2:1", 0),
+        ("static:api@[::1]:1", "web-1", 65535),
+        ("static:b@10.1.1.1:1", "10.1.1.1:1", 1),
+    ];
+    assert_eq!(told, expected);
+    let complaint = "--static: \"w\" is the name of two replicas of a; give each its own";
+    assert_eq!(complaints(&["--static", "a=w@10.1.1.1:1,w@10.1.1.2:1"], &[]), [complaint]);
 }
 
 #[test]
@@ -370,6 +389,45 @@ fn the_example_file_has_every_key_and_says_the_defaults() {
     assert_eq!(keys, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
     let (_dir, path) = file(&whole.join("\n"));
     assert_ne!(settings(&["--config", &path], &[]), Settings::default());
+}
+
+#[test]
+fn rules_come_from_flags_lines_of_a_variable_and_the_file() {
+    let rules = |args: &[&str], variables: Variables<'_>| settings(args, variables).proxy.headers;
+    let expected =
+        rules(&["--request-header", "X-A: {client}, b", "--request-header=-Cookie", "--response-header=-X"], &[]);
+    assert!(expected.request.takes_away(b"cookie") && expected.has_placeholders() && !expected.is_empty());
+    let lines = [("EVENKEEL_REQUEST_HEADER", "X-A: {client}, b\n\n -Cookie\n"), ("EVENKEEL_RESPONSE_HEADER", "-X")];
+    assert_eq!(rules(&[], &lines), expected);
+    let (_dir, path) = file("request-header = [\"X-A: {client}, b\", \"-Cookie\"]\nresponse-header = \"-X\"");
+    assert_eq!(rules(&["--config", &path], &[]), expected);
+    // What check prints is the same again.
+    let (_dir, path) = file(&resolve(&[], &lines).unwrap().to_toml());
+    assert_eq!(rules(&["--config", &path], &[]), expected);
+    assert_eq!(
+        complaints(&["--request-header=Content-Length: 5", "--response-header", "X {host}"], &[]),
+        [
+            "--request-header: \"Content-Length: 5\": Content-Length is evenkeel's own to write in a request; leave out this rule",
+            "--response-header: \"X {host}\" is no rule: \"Name: value\" sets, \"+Name: value\" adds, \"-Name\" removes a field",
+        ]
+    );
+}
+
+#[test]
+fn the_example_of_a_load_balancer_vm_says_what_its_page_says() {
+    let page = include_str!("../../deploy/examples/lb-vm/README.md");
+    let ours = include_str!("../../deploy/examples/lb-vm/evenkeel.toml");
+    for text in [ours, include_str!("../../deploy/examples/lb-vm/Caddyfile")] {
+        let is_said = |line: &&str| !line.starts_with('#') && line.contains(' ') && !line.ends_with(['[', '}']);
+        for line in text.lines().map(str::trim).filter(is_said) {
+            assert!(page.contains(&format!("`{line}`")), "{line:?} is not on the page");
+        }
+    }
+    let (_dir, path) = file(ours);
+    let Settings { proxy, docker, statics, .. } = settings(&["--config", &path], &[]);
+    assert_eq!((docker, statics.len(), proxy.policy), (vec![], 3, Policy::RoundRobin));
+    assert_eq!(statics.first().map(|spec| spec.probe.status.clone()), Statuses::parse("200"));
+    assert_eq!(proxy.headers.request.lines().count(), 3);
 }
 
 proptest! {

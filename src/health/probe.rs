@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::replica::ProbeSpec;
+use crate::replica::{ProbeSpec, Statuses};
 
 /// What our probes call themselves.
 const AGENT: &str = concat!("evenkeel-probe/", env!("CARGO_PKG_VERSION"));
@@ -36,19 +36,19 @@ pub(super) enum ProbeError {
     Path(#[from] hyper::http::Error),
 }
 
-/// Asks the replica at `addr` once. With no path, a connect is enough; with one, any 2xx or 3xx.
+/// Asks the replica at `addr` once. With no path, a connect is enough; with one, a status that is expected.
 pub(super) async fn probe(addr: SocketAddr, spec: &ProbeSpec) -> Result<(), ProbeError> {
     let attempt = async {
         let stream = TcpStream::connect(addr).await.map_err(ProbeError::Connect)?;
         match &spec.path {
-            Some(path) => get(stream, addr, path).await,
+            Some(path) => get(stream, addr, path, &spec.status).await,
             None => Ok(()),
         }
     };
     timeout(spec.timeout, attempt).await.unwrap_or(Err(ProbeError::Timeout(spec.timeout)))
 }
 
-async fn get(stream: TcpStream, addr: SocketAddr, path: &str) -> Result<(), ProbeError> {
+async fn get(stream: TcpStream, addr: SocketAddr, path: &str, expected: &Statuses) -> Result<(), ProbeError> {
     let path = PathAndQuery::try_from(path).map_err(hyper::http::Error::from)?;
     let request = Request::get(Uri::from(path))
         .header(HOST, addr.to_string())
@@ -63,7 +63,7 @@ async fn get(stream: TcpStream, addr: SocketAddr, path: &str) -> Result<(), Prob
         _ = connection => answer.await,
     }?;
     let status = answer.status();
-    if status.is_success() || status.is_redirection() { Ok(()) } else { Err(ProbeError::Status(status)) }
+    if expected.has(status.as_u16()) { Ok(()) } else { Err(ProbeError::Status(status)) }
 }
 
 /// An error with its causes, which hyper's own text leaves out.

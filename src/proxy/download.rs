@@ -252,7 +252,7 @@ impl Download {
             }
             if asked.request.head.version == Version::Http11 {
                 heads.out.clear();
-                write_interim(&mut heads.out, unread, &head, &heads.fields);
+                write_interim(&mut heads.out, unread, &head, &heads.fields, &client.settings.headers.response);
                 self.outbox.send_bytes(cx, client.stream(), &heads.out).map_err(Failure::ClientGone)?;
                 self.has_interim = true;
             }
@@ -297,6 +297,7 @@ impl Download {
             keeps_alive,
             served_by: printable(asked.served_by),
             date: heads.date.as_bytes(),
+            rules: request.applied(&client.settings.headers.response),
         };
         heads.out.clear();
         write_response(&mut heads.out, input, head, &heads.fields, &answer);

@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::hold::Hold;
 use super::pool::{Connection, Fate, Kept, Look};
 use super::relay::Relay;
-use super::request::Request;
+use super::request::{Request, Writer};
 use super::respond::Cause;
 use super::retry::{Price, Retries};
 use super::upload::Upload;
@@ -67,11 +67,16 @@ pub(super) struct Exchange<'a> {
 }
 
 /// Answers a request, whatever happens, and says what becomes of the client's connection.
-pub(super) async fn serve(worker: &Worker, client: &mut Client, request: Request) -> After {
+pub(super) async fn serve(worker: &Worker, client: &mut Client, mut request: Request) -> After {
     let began = worker.now();
     worker.budget.borrow_mut().note_request(worker.seconds());
-    let upload = Upload::new(&request, true);
     let service = route(worker, client, &request);
+    if !client.settings.headers.is_empty() {
+        let writer = Writer::new(&client.settings, &service, &client.addr, &worker.pseudonym);
+        let heads = &mut worker.desk.borrow_mut().heads;
+        request.prepare(&client.settings.headers, heads, client.buffered(), &writer);
+    }
+    let upload = Upload::new(&request, true);
     let mut exchange = Exchange { worker, client, request: &request, service, began, upload };
     let answered = match request.target.max_forwards {
         Some(0) => Err(Some(Cause::Asked)),

@@ -71,12 +71,8 @@ impl Relay<'_> {
 
     fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let desk = &mut *self.worker.desk.borrow_mut();
-        let writer = Writer {
-            default_host: self.service.as_bytes(),
-            client: &self.client.addr,
-            trusted: &self.client.settings.trusted_proxies,
-            pseudonym: &self.worker.pseudonym,
-        };
+        let settings = &self.client.settings;
+        let writer = Writer::new(settings, self.service, &self.client.addr, &self.worker.pseudonym);
         self.request.write(&mut desk.heads, self.client.buffered(), &writer);
         self.upload.begin(cx, desk, self.client, &mut self.connection.stream)
     }

@@ -4,10 +4,13 @@ use super::desk::Heads;
 use super::http1::client::ClientAddr;
 use super::http1::framing::{self, RequestBody};
 use super::http1::rewrite::{Onward, write_request};
+use super::http1::rules::{Applied, Facts};
 use super::http1::target::{self, Target};
 use super::http1::upgrade::{self, Protocols};
 use super::http1::via::Pseudonym;
 use super::http1::{Parsed, RejectReason, RequestHead, RequestScan};
+use crate::config::settings::ProxySettings;
+use crate::config::settings::headers::{HeaderRules, HeaderSettings};
 use ipnet::IpNet;
 
 /// A request whose head has come. Its spans are those of the client's buffer, where the head stays for as long as the
@@ -32,6 +35,8 @@ pub(super) struct Request {
     pub(super) accepts_trailers: bool,
     /// Whether its own trailers may pass.
     pub(super) keeps_trailers: bool,
+    /// What the placeholders of header rules stand for, if there are any.
+    facts: Option<Box<Facts>>,
     /// Which head the desk's fields were parsed from when they were this request's.
     ticket: u64,
 }
@@ -60,8 +65,27 @@ impl Request {
             persists: framing::persists(head.version, fields),
             accepts_trailers: fields.accepts_trailers(buffer),
             keeps_trailers: fields.may_keep_trailers(),
+            facts: None,
             ticket: heads.ticket(),
         })
+    }
+
+    /// Takes note of what header rules need to know of it. Trailers do not pass where a rule takes fields away: they could
+    /// say what it took.
+    #[cold]
+    pub(super) fn prepare(&mut self, rules: &HeaderSettings, heads: &mut Heads, buffer: &[u8], by: &Writer<'_>) {
+        self.keeps_trailers &= !rules.request.take_something_away();
+        self.accepts_trailers &= !rules.response.take_something_away();
+        if rules.has_placeholders() && self.recall(heads, buffer) {
+            let sent_by = (by.client, by.trusted);
+            let facts = Facts::read(buffer, &heads.fields, &self.target, by.default_host, sent_by, fastrand::u128(..));
+            self.facts = Some(Box::new(facts));
+        }
+    }
+
+    /// These rules, for it or its answer.
+    pub(super) fn applied<'a>(&'a self, rules: &'a HeaderRules) -> Option<Applied<'a>> {
+        (!rules.is_empty()).then_some(Applied { rules, facts: self.facts.as_deref() })
     }
 
     /// Whether it may be sent a second time although the first may have arrived, as far as its head says: a method that
@@ -72,10 +96,7 @@ impl Request {
 
     /// Writes the head as a replica is to see it to the desk, from the buffer that it was read from.
     pub(super) fn write(&self, heads: &mut Heads, buffer: &[u8], by: &Writer<'_>) {
-        if heads.ticket() != self.ticket
-            && !matches!(heads.parse_request(buffer, &mut RequestScan::default()), Parsed::Complete { .. })
-        {
-            // It was complete before, and the same bytes give the same result.
+        if !self.recall(heads, buffer) {
             heads.out.clear();
             return;
         }
@@ -87,9 +108,17 @@ impl Request {
             trusted: by.trusted,
             pseudonym: by.pseudonym,
             upgrade: self.upgrade.as_ref(),
+            rules: self.applied(by.rules),
         };
         heads.out.clear();
         write_request(&mut heads.out, buffer, &self.head, &heads.fields, &onward);
+    }
+
+    /// Sees to it that the desk's fields are those of this request. It was complete before, and the same bytes give the
+    /// same result, so it does not fail.
+    fn recall(&self, heads: &mut Heads, buffer: &[u8]) -> bool {
+        heads.ticket() == self.ticket
+            || matches!(heads.parse_request(buffer, &mut RequestScan::default()), Parsed::Complete { .. })
     }
 }
 
@@ -104,4 +133,19 @@ pub(super) struct Writer<'a> {
     pub(super) trusted: &'a [IpNet],
     /// Our name in `Via`.
     pub(super) pseudonym: &'a Pseudonym,
+    /// The rules for its fields.
+    pub(super) rules: &'a HeaderRules,
+}
+
+impl<'a> Writer<'a> {
+    /// What it says of a request of this client for this service.
+    pub(super) fn new(
+        settings: &'a ProxySettings,
+        service: &'a str,
+        client: &'a ClientAddr,
+        pseudonym: &'a Pseudonym,
+    ) -> Self {
+        let (trusted, rules) = (&settings.trusted_proxies, &settings.headers.request);
+        Self { default_host: service.as_bytes(), client, trusted, pseudonym, rules }
+    }
 }

@@ -14,25 +14,26 @@ use super::respond::Cause;
 use crate::balancer::{Lease, PickError, Tried};
 use crate::metrics::{HoldEnd, Refusal};
 
-/// The first pause before a replica is tried again that has just failed, while there is no other; each next one is twice
-/// as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// The part of the longest pause that the first one is, before a replica is tried again that has just failed, while there
+/// is no other; each next one is twice as long.
+const FIRST_PAUSE: u32 = 10;
 
 /// What each request that waits adds to that, where they are many.
 const FOR_EACH: Duration = Duration::from_micros(250);
 
 /// What one request has waited so far, over all its attempts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Wait {
     began: Option<Instant>,
-    pause: Duration,
+    /// The last pause.
+    pause: Option<Duration>,
 }
 
-impl Default for Wait {
-    fn default() -> Self {
-        Self { began: None, pause: FIRST_PAUSE }
+impl Wait {
+    /// The next pause, where the longest is to be `longest`.
+    fn pause(&mut self, longest: Duration) -> Duration {
+        let pause = self.pause.map_or(longest / FIRST_PAUSE, |last| last * 2).min(longest);
+        *self.pause.insert(pause)
     }
 }
 
@@ -55,8 +56,7 @@ impl Exchange<'_> {
         let pause = if worker.balancer.has_any(&self.service) && !tried.is_empty() {
             // Many that pause try no more often together than a few do.
             let crowd = FOR_EACH * u32::try_from(hold.waiting()).unwrap_or(u32::MAX);
-            wait.pause = (wait.pause * 2).min(LONGEST_PAUSE.max(crowd));
-            (wait.pause / 2).min(left)
+            wait.pause(self.client.settings.hold.interval.max(crowd)).min(left)
         } else {
             Duration::ZERO
         };
@@ -117,5 +117,20 @@ impl Exchange<'_> {
             return Poll::Ready(HoldEnd::Expired);
         }
         self.client.timer.poll_expired(cx, self.worker.now(), limit).map(|()| HoldEnd::Expired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_a_tenth_of_the_longest_up_to_it() {
+        let milliseconds = Duration::from_millis;
+        let mut wait = Wait::default();
+        let pauses: Vec<_> = (0..6).map(|_| wait.pause(milliseconds(250))).collect();
+        assert_eq!(pauses, [25, 50, 100, 200, 250, 250].map(milliseconds));
+        assert_eq!(wait.pause(milliseconds(400)), milliseconds(400), "where many wait");
+        assert_eq!(wait.pause(milliseconds(10)), milliseconds(10));
     }
 }

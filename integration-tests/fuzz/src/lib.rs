@@ -14,6 +14,7 @@ pub mod preface;
 mod reading;
 pub mod request_head;
 pub mod response_head;
+mod rules;
 mod splits;
 
 #[cfg(test)]

@@ -4,12 +4,15 @@
 //! - What is taken means the same to a reader of our own: method, target, Host, framing, and whether more may follow.
 //! - What a replica gets is one request to a strict parser, to the last byte, with one framing and one Host, and with
 //!   just the fields that may pass, in their order.
+//! - Header rules change just the fields that they name.
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use evenkeel::config::settings::headers::Direction;
 use evenkeel::proxy::http1::client::ClientAddr;
 use evenkeel::proxy::http1::framing::{self, RequestBody};
 use evenkeel::proxy::http1::rewrite::{Onward, write_request};
+use evenkeel::proxy::http1::rules::{Applied, Facts};
 use evenkeel::proxy::http1::upgrade::{self, Protocols};
 use evenkeel::proxy::http1::via::Pseudonym;
 use evenkeel::proxy::http1::{Fields, Limits, Parsed, RejectReason, RequestHead, parse_request, target};
@@ -18,6 +21,7 @@ use ipnet::IpNet;
 
 use crate::fields::{is_about_the_client, passed};
 use crate::reading::{self, elements};
+use crate::rules;
 use crate::splits;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
@@ -26,6 +30,8 @@ const DEFAULT_HOST: &str = "gateway";
 /// What becomes of a head that is taken.
 struct Taken {
     out: Vec<u8>,
+    /// The head by rules.
+    ruled: Vec<u8>,
     body: RequestBody,
     persists: bool,
     upgrade: Option<Protocols>,
@@ -46,6 +52,7 @@ pub fn check(input: &[u8]) {
         assert_eq!(meant.length, length, "where the head ends");
         check_meaning(&meant.meant, &taken);
         check_passed(&meant.meant, &taken, is_trusted);
+        check_ruled(&taken);
     }
 }
 
@@ -58,7 +65,7 @@ fn take(input: &[u8], head: &RequestHead, fields: &Fields, trusted: &[IpNet]) ->
         return Err(RejectReason::Loop);
     }
     let upgrade = upgrade::asked(input, head, fields);
-    let onward = Onward {
+    let mut onward = Onward {
         target: &target,
         default_host: DEFAULT_HOST.as_bytes(),
         body,
@@ -66,11 +73,16 @@ fn take(input: &[u8], head: &RequestHead, fields: &Fields, trusted: &[IpNet]) ->
         trusted,
         pseudonym: &pseudonym,
         upgrade: upgrade.as_ref(),
+        rules: None,
     };
-    let mut out = Vec::new();
+    let (mut out, mut ruled) = (Vec::new(), Vec::new());
     write_request(&mut out, input, head, fields, &onward);
+    let rules = rules::rules(Direction::Request);
+    let facts = Facts::read(input, fields, &target, DEFAULT_HOST.as_bytes(), (&client, trusted), 7);
+    onward.rules = Some(Applied { rules: &rules, facts: Some(&facts) });
+    write_request(&mut ruled, input, head, fields, &onward);
     let persists = framing::persists(head.version, fields);
-    Ok(Taken { out, body, persists, upgrade, max_forwards: target.max_forwards })
+    Ok(Taken { out, ruled, body, persists, upgrade, max_forwards: target.max_forwards })
 }
 
 fn check_meaning(meant: &reading::Meant, taken: &Taken) {
@@ -135,6 +147,32 @@ fn check_own(own: &[(String, Vec<u8>)], meant: &reading::Meant, taken: &Taken, i
     let known = ["x-forwarded-for", "x-real-ip", "via", "x-forwarded-proto", "x-forwarded-host", "max-forwards"];
     let framing = ["content-length", "transfer-encoding", "upgrade", "connection"];
     assert!(own.0.iter().all(|(name, _)| known.contains(&&**name) || framing.contains(&&**name)), "{own:?}");
+}
+
+/// Checks the head by rules: the same request, whose fields differ as they say.
+fn check_ruled(taken: &Taken) {
+    let (plain, ruled) = (as_a_replica(&taken.out), as_a_replica(&taken.ruled));
+    assert_eq!((ruled.line(), ruled.framing), (plain.line(), plain.framing));
+    // What a client sent has no place behind our `Via`, which is the last.
+    let last = ["via", "max-forwards", "content-length", "transfer-encoding", "connection", "upgrade"];
+    let via = plain.fields.0.iter().rposition(|(name, _)| name == "via").expect("a Via");
+    let is_last = |name: &str| last.contains(&name);
+    let mut expected = plain.fields.0.clone();
+    let behind = expected.split_off(via);
+    assert!(behind.iter().all(|(name, _)| is_last(name)));
+    let real = plain.fields.one("x-real-ip").unwrap_or_default();
+    let id = ruled.fields.all("x-id").pop().expect("an id");
+    assert!(!id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic()), "{id:?}");
+    let scheme = ruled.fields.one("x-a").and_then(|all| Some(all.split_once(';')?.1.to_owned()));
+    assert!(scheme.as_deref().is_some_and(|scheme| ["http", "https"].contains(&scheme)), "{scheme:?}");
+    let is = |word: &str| match word {
+        "client" => real.clone(),
+        "scheme" => scheme.clone().unwrap_or_default(),
+        _ => id.clone(),
+    };
+    expected = rules::ruled(&expected, is);
+    expected.extend(behind);
+    assert_eq!(ruled.fields.0, expected, "the fields by rules");
 }
 
 /// What a strict replica takes `out` for: one head, and no byte more.

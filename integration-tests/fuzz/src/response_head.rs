@@ -5,14 +5,18 @@
 //! - What is taken means the same to a reader of our own: status, version, framing, and whether the connection lasts.
 //! - What a client gets is one answer to a strict parser, to the last byte, with the framing that was promised and with
 //!   just the fields that may pass, in their order.
+//! - Header rules change just the fields that they name.
 
+use evenkeel::config::settings::headers::{Direction, HeaderRules};
 use evenkeel::proxy::http1::framing::{self, ResponseBody, ResponseFraming};
 use evenkeel::proxy::http1::rewrite::{Answer, write_interim, write_response};
+use evenkeel::proxy::http1::rules::Applied;
 use evenkeel::proxy::http1::{Fields, Method, Parsed, Version, parse_response};
 use integration_tests::wire::{self, Framing, Response};
 
 use crate::fields::passed;
 use crate::reading::elements;
+use crate::rules;
 use crate::splits;
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -38,7 +42,7 @@ pub fn check(input: &[u8]) {
 
     let mut out = Vec::new();
     if matches!(head.status, 100 | 102..=199) {
-        write_interim(&mut out, input, &head, &fields);
+        write_interim(&mut out, input, &head, &fields, &HeaderRules::default());
         let got = as_a_client(&out, asked);
         assert_eq!((got.version.as_str(), got.status), ("HTTP/1.1", head.status));
         assert_eq!(got.fields.0, passed(&meant.response.fields, |name| name != "x-served-by"));
@@ -47,10 +51,15 @@ pub fn check(input: &[u8]) {
     let body = framing::towards_client(framing.body, client);
     let (served_by, date) = (SERVED_BY.as_bytes(), DATE.as_bytes());
     for keeps_alive in [false, true] {
-        let answer = Answer { body, announced: framing.announced, client, keeps_alive, served_by, date };
+        let announced = framing.announced;
+        let mut answer = Answer { body, announced, client, keeps_alive, served_by, date, rules: None };
         out.clear();
         write_response(&mut out, input, &head, &fields, &answer);
         check_answer(&out, &meant, &answer, asked);
+        let (rules, mut ruled) = (rules::rules(Direction::Response), Vec::new());
+        answer.rules = Some(Applied { rules: &rules, facts: None });
+        write_response(&mut ruled, input, &head, &fields, &answer);
+        check_ruled(&out, &ruled, asked);
     }
 }
 
@@ -162,6 +171,18 @@ fn check_answer(out: &[u8], meant: &Meant, answer: &Answer<'_>, asked: Method) {
     assert_eq!(own.all("upgrade"), if status == 101 { was.fields.all("upgrade") } else { vec![] });
     let known = ["date", "x-served-by", "content-length", "transfer-encoding", "connection", "upgrade"];
     assert!(own.0.iter().all(|(name, _)| known.contains(&&**name)), "{own:?}");
+}
+
+/// Checks the head by rules, without facts: the same answer as `plain`, whose fields differ as they say.
+fn check_ruled(plain: &[u8], ruled: &[u8], asked: Method) {
+    let (plain, ruled) = (as_a_client(plain, asked), as_a_client(ruled, asked));
+    assert_eq!((ruled.status, ruled.framing), (plain.status, plain.framing));
+    let framing = ["content-length", "transfer-encoding", "connection", "upgrade"];
+    let is_framing = |(name, _): &&(String, Vec<u8>)| framing.contains(&name.as_str());
+    let fields: Vec<_> = plain.fields.0.iter().filter(|field| !is_framing(field)).cloned().collect();
+    let mut expected = rules::ruled(&fields, |_| String::new());
+    expected.extend(plain.fields.0.iter().filter(is_framing).cloned());
+    assert_eq!(ruled.fields.0, expected, "the fields by rules");
 }
 
 /// What a strict client takes `out` for: one head, and no byte more.

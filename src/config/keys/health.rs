@@ -9,8 +9,17 @@ pub(super) const PATH: Key = Key {
     group: HEALTH,
     value: "PATH",
     fallback: Fallback::Unset { means: "a TCP connect is enough", example: "/healthz" },
-    help: "The path that probes GET; any 2xx or 3xx passes",
+    help: "The path that probes GET",
     kind: Kind::Text(|d, t| put(&mut d.defaults.probe.path, parse::path(t).map(Some))),
+};
+
+pub(super) const STATUS: Key = Key {
+    name: "health-status",
+    group: HEALTH,
+    value: "STATUS,…",
+    fallback: Fallback::Text("2xx,3xx"),
+    help: "The statuses with which such a probe passes, like 200, 2xx or 200-299,304",
+    kind: Kind::Text(|d, t| put(&mut d.defaults.probe.status, parse::statuses(t))),
 };
 
 pub(super) const INTERVAL: Key = Key {

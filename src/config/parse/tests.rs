@@ -159,6 +159,15 @@ fn a_path_can_stand_in_a_request_line() {
 }
 
 #[test]
+fn statuses_are_codes_classes_and_ranges() {
+    assert!(statuses("200-299,304").is_ok_and(|statuses| statuses.has(304)));
+    for bad in ["", "ok", "600", "1xx", "299-200"] {
+        let expected = format!("{bad:?} is not a list of statuses from 200 to 599, like 200, 2xx or 200-299,304");
+        refused(statuses, &[(bad, &expected)]);
+    }
+}
+
+#[test]
 fn a_trusted_proxy_is_a_network_or_an_address() {
     assert_eq!(network("10.1.1.1").map(|net| net.to_string()), Ok("10.1.1.1/32".to_owned()));
     assert!(network("fd00::/8").is_ok());
@@ -168,7 +177,9 @@ fn a_trusted_proxy_is_a_network_or_an_address() {
 #[test]
 fn static_replicas_need_a_service_an_ip_and_a_port() {
     let first = |text: &str| replicas(text).next().unwrap();
-    assert_eq!(first("gateway=[::1]:3001"), Ok((ServiceName::from("gateway"), "[::1]:3001".parse().unwrap())));
+    let replica =
+        StaticReplica { service: "gateway".into(), addr: "[::1]:3001".parse().unwrap(), name: None, weight: 1 };
+    assert_eq!(first("gateway=[::1]:3001"), Ok(replica));
     refused(
         first,
         &[
@@ -179,6 +190,9 @@ fn static_replicas_need_a_service_an_ip_and_a_port() {
             ("a=[::1]", "\"[::1]\" needs a port, like 10.1.1.1:3001"),
             ("a=10.1.1.1:0", "\"10.1.1.1:0\" has port 0, which nobody can dial, like 10.1.1.1:3001"),
             ("a=box:1", "\"box:1\" is a hostname; DNS comes later, use an IP address, like 10.1.1.1:3001"),
+            ("a=10.1.1.1:1*x", "the weight \"x\" is not a whole number from 0 to 65535, like 3"),
+            ("a=10.1.1.1:1*65536", "the weight \"65536\" is not a whole number from 0 to 65535, like 3"),
+            ("a=@10.1.1.1:1", "\"\" is not a name: letters, digits, `.`, `_` and `-`, like gateway"),
             ("a=10.1.1.999:1", "\"10.1.1.999:1\" is not an IP address with a port, like 10.1.1.1:3001"),
         ],
     );

@@ -20,6 +20,10 @@ service = "api"
 policy = "random"
 retries = 7
 hold = "7s"
+hold-interval = "30ms"
+request-header = ["X-A: {client}"]
+response-header = ["-Server"]
+health-status = "200"
 static = "gateway=10.1.1.1:1"
 trusted-proxies = "10.0.0.0/8"
 proxy-protocol = ["10.0.0.5"]

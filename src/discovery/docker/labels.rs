@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::discovery::verdict::Verdict;
-use crate::replica::ProbeSpec;
+use crate::replica::{ProbeSpec, Statuses};
 
 /// What all our labels begin with.
 const PREFIX: &str = "evenkeel.";
@@ -27,6 +27,7 @@ pub(super) struct Labels {
     pub(super) drain_timeout: Option<Duration>,
     pub(super) max_concurrency: Option<NonZeroU32>,
     health_path: Option<String>,
+    health_status: Option<Statuses>,
     health_interval: Option<Duration>,
     health_timeout: Option<Duration>,
     healthy_threshold: Option<u32>,
@@ -43,7 +44,7 @@ pub(super) struct Labels {
 type Reader = fn(&mut Labels, &str) -> Result<(), &'static str>;
 
 /// Every label, without the prefix.
-const KNOWN: [(&str, Reader); 13] = [
+const KNOWN: [(&str, Reader); 14] = [
     ("enable", |labels, value| read(&mut labels.enable, boolean(value), "true or false")),
     ("service", |labels, value| read(&mut labels.service, name(value), "a name without spaces")),
     ("port", |labels, value| read(&mut labels.port, value.parse().ok().filter(|p| *p > 0), "a port from 1 to 65535")),
@@ -53,6 +54,7 @@ const KNOWN: [(&str, Reader); 13] = [
     ("drain-timeout", |labels, value| read(&mut labels.drain_timeout, duration(value), DURATION)),
     ("max-concurrency", |labels, value| read(&mut labels.max_concurrency, value.parse().ok(), CONCURRENCY)),
     ("health.path", |labels, value| read(&mut labels.health_path, path(value), "a path like /healthz")),
+    ("health.status", |labels, value| read(&mut labels.health_status, Statuses::parse(value), STATUSES)),
     ("health.interval", |labels, value| read(&mut labels.health_interval, interval(value), INTERVAL)),
     ("health.timeout", |labels, value| read(&mut labels.health_timeout, interval(value), INTERVAL)),
     ("health.healthy-threshold", |labels, value| read(&mut labels.healthy_threshold, threshold(value), THRESHOLD)),
@@ -60,6 +62,7 @@ const KNOWN: [(&str, Reader); 13] = [
 ];
 
 const DURATION: &str = "a time with its unit, at most 24h, like 500ms or 2s";
+const STATUSES: &str = "statuses from 200 to 599, like 200, 2xx or 200-299,304";
 const CONCURRENCY: &str = "a whole number from 1";
 const INTERVAL: &str = "a time with its unit, from 10ms to 24h, like 500ms or 2s";
 const THRESHOLD: &str = "a whole number from 1 to 100";
@@ -90,6 +93,7 @@ impl Labels {
     pub(super) fn probe(&self, default: &ProbeSpec) -> ProbeSpec {
         ProbeSpec {
             path: self.health_path.clone().or_else(|| default.path.clone()),
+            status: self.health_status.clone().unwrap_or_else(|| default.status.clone()),
             interval: self.health_interval.unwrap_or(default.interval),
             timeout: self.health_timeout.unwrap_or(default.timeout),
             healthy_threshold: self.healthy_threshold.unwrap_or(default.healthy_threshold),
@@ -164,6 +168,7 @@ mod tests {
             ("evenkeel.drain-timeout", "1m 30s"),
             ("evenkeel.max-concurrency", "50"),
             ("evenkeel.health.path", "/healthz?deep=1"),
+            ("evenkeel.health.status", "200,304"),
             ("evenkeel.health.interval", "500ms"),
             ("evenkeel.health.timeout", "2s"),
             ("evenkeel.health.healthy-threshold", "1"),
@@ -180,6 +185,7 @@ mod tests {
         assert_eq!(labels.max_concurrency, NonZeroU32::new(50));
         let probe = ProbeSpec {
             path: Some("/healthz?deep=1".to_owned()),
+            status: Statuses::parse("200,304").unwrap(),
             interval: Duration::from_millis(500),
             timeout: Duration::from_secs(2),
             healthy_threshold: 1,
@@ -211,6 +217,8 @@ mod tests {
             ("health.path", "healthz", "a path like /healthz"),
             ("health.path", "/a b", "a path like /healthz"),
             ("health.path", "/x\r\nHost: evil", "a path like /healthz"),
+            ("health.status", "ok", STATUSES),
+            ("health.status", "", STATUSES),
             ("health.interval", "0s", INTERVAL),
             ("health.interval", "999999999999years", INTERVAL),
             ("health.timeout", "1", INTERVAL),

@@ -70,6 +70,26 @@ async fn any_2xx_or_3xx_passes() {
 }
 
 #[tokio::test]
+async fn only_the_expected_statuses_pass() {
+    for (expected, status, passes) in [
+        ("200", "200 OK", true),
+        ("200", "204 No Content", false),
+        ("200", "302 Found", false),
+        ("200-299,304", "304 Not Modified", true),
+        ("401", "401 Unauthorized", true),
+        ("5xx", "503 Service Unavailable", true),
+    ] {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").leak();
+        let (addr, asked) = replica(Some(answer)).await;
+        let spec = ProbeSpec { status: Statuses::parse(expected).unwrap(), ..spec(Some("/")) };
+        let outcome = probe(addr, &spec).await.map_err(|error| error.to_string());
+        let expected_outcome = if passes { Ok(()) } else { Err(format!("answered {status}")) };
+        assert_eq!(outcome, expected_outcome, "{expected}");
+        asked.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_timeout_covers_the_wait_for_the_answer() {
     let (addr, asked) = replica(None).await;
     let spec = ProbeSpec { timeout: Duration::from_millis(50), ..spec(Some("/")) };

@@ -59,28 +59,49 @@ impl ClientAddr {
     pub(super) fn write_addresses(&self, out: &mut Vec<u8>, buffer: &[u8], fields: &Fields, trusted: &[IpNet]) {
         out.extend_from_slice(b"X-Forwarded-For: ");
         let chain_start = out.len();
+        self.write_chain(out, buffer, fields);
+        let real = self.real(out.get(chain_start..).unwrap_or_default(), trusted);
+        out.extend_from_slice(b"\r\nX-Real-IP: ");
+        self.write(out, real);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes the address that nobody untrusted can have made up: what `X-Real-IP` says.
+    pub(super) fn write_real(&self, out: &mut Vec<u8>, buffer: &[u8], fields: &Fields, trusted: &[IpNet]) {
+        let mut chain = Vec::new();
+        self.write_chain(&mut chain, buffer, fields);
+        self.write(out, self.real(&chain, trusted));
+    }
+
+    /// Writes what a trusted client says of those before it, and its own address.
+    #[inline]
+    fn write_chain(&self, out: &mut Vec<u8>, buffer: &[u8], fields: &Fields) {
         if self.is_trusted && fields.has(Name::XForwardedFor) {
-            let lines = fields.iter().filter(|f| f.id == Name::XForwardedFor && !fields.is_nominated(buffer, f));
-            for line in lines.map(|field| field.value.of(buffer)).filter(|line| line.is_ascii()) {
+            for line in fields.passing(buffer, |field| field.id == Name::XForwardedFor).filter(|line| line.is_ascii()) {
                 out.extend_from_slice(line);
                 out.extend_from_slice(b", ");
             }
         }
         out.extend_from_slice(self.as_bytes());
-        let real = if self.is_trusted {
-            let chain = out.get(chain_start..).and_then(|chain| str::from_utf8(chain).ok());
-            first_untrusted(chain.unwrap_or_default(), self.ip, trusted)
+    }
+
+    #[inline]
+    fn real(&self, chain: &[u8], trusted: &[IpNet]) -> IpAddr {
+        if self.is_trusted {
+            first_untrusted(str::from_utf8(chain).unwrap_or_default(), self.ip, trusted)
         } else {
             self.ip
-        };
-        out.extend_from_slice(b"\r\nX-Real-IP: ");
-        if real == self.ip {
+        }
+    }
+
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>, address: IpAddr) {
+        if address == self.ip {
             out.extend_from_slice(self.as_bytes());
         } else {
             // It cannot fail: a Vec takes all.
-            let _ = write!(out, "{real}");
+            let _ = write!(out, "{address}");
         }
-        out.extend_from_slice(b"\r\n");
     }
 }
 

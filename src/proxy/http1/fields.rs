@@ -72,6 +72,17 @@ impl Fields {
         self.list.iter().filter(is_named).map(|field| field.value.of(buffer))
     }
 
+    /// The values of the fields that `is_meant`, in order, but for those that `Connection` names.
+    #[inline]
+    pub(super) fn passing<'b>(
+        &self,
+        buffer: &'b [u8],
+        is_meant: impl Fn(&Field) -> bool,
+    ) -> impl Iterator<Item = &'b [u8]> {
+        let passes = move |field: &&Field| is_meant(field) && !self.is_nominated(buffer, field);
+        self.list.iter().filter(passes).map(|field| field.value.of(buffer))
+    }
+
     /// Whether `Connection` says `close`.
     #[inline]
     pub fn says_close(&self) -> bool {
@@ -124,7 +135,7 @@ impl Fields {
     }
 
     #[inline]
-    pub(super) fn is_nominated(&self, buffer: &[u8], field: &Field) -> bool {
+    fn is_nominated(&self, buffer: &[u8], field: &Field) -> bool {
         let name = || field.name.of(buffer);
         self.options.nominated.iter().any(|option| option.of(buffer).eq_ignore_ascii_case(name()))
     }

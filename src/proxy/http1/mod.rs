@@ -8,6 +8,8 @@
 //!   [`rewrite::write_response`] or, for a 1xx, [`rewrite::write_interim`];
 //! - a chunked body in either direction: [`chunked::Decoder`], then [`chunked::ChunkHeader`].
 //!
+//! Header rules ([`rules`]) change the lines of a head once these are written, before what frames the message.
+//!
 //! What is doubtful is a [`RejectReason`], after which nothing more may be read from the connection.
 
 pub mod chunked;
@@ -21,6 +23,7 @@ pub mod line;
 pub mod name;
 pub mod reject;
 pub mod rewrite;
+pub mod rules;
 pub mod span;
 pub mod target;
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! The outgoing head: what may pass is copied raw and in order, and what we say ourselves comes last, so that nothing
-//! a client names in `Connection` can remove it (RFC 9110, section 7.6.1).
+//! a client names in `Connection` can remove it (RFC 9110, section 7.6.1). Header rules come in between: they cannot touch
+//! what frames the message.
 
 use ipnet::IpNet;
 
 use super::client::ClientAddr;
 use super::framing::{RequestBody, ResponseBody};
 use super::name::Name;
+use super::rules::{Applied, take_away};
 use super::target::{Path, Target};
 use super::upgrade::Protocols;
 use super::via::Pseudonym;
 use super::{Fields, RequestHead, ResponseHead, Version};
+use crate::config::settings::headers::HeaderRules;
 
 /// What a request's head is written with, besides what was received.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,8 @@ pub struct Onward<'a> {
     pub pseudonym: &'a Pseudonym,
     /// What it asks to switch to, as [`super::upgrade::asked`] said.
     pub upgrade: Option<&'a Protocols>,
+    /// The rules for it; `None` without any.
+    pub rules: Option<Applied<'a>>,
 }
 
 /// Appends the head of a request as a replica is to see it. It is the same for every replica.
@@ -40,7 +45,9 @@ pub fn write_request(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, field
         Path::Query(query) => push(out, &[b" /", query.of(buffer)]),
         Path::Asterisk => push(out, &[b" *"]),
     }
-    push(out, &[b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
+    let set = onward.rules.and_then(|applied| applied.rules.host());
+    push(out, &[b" HTTP/1.1\r\nHost: ", set.map_or(host, str::as_bytes), b"\r\n"]);
+    let first_field = out.len();
 
     let (mut says_proto, mut says_host) = (false, false);
     fields.copy(out, buffer, |field| match field.id {
@@ -65,6 +72,9 @@ pub fn write_request(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, field
     }
     if !says_host {
         push(out, &[b"X-Forwarded-Host: ", host, b"\r\n"]);
+    }
+    if let Some(applied) = onward.rules {
+        applied.apply(out, first_field);
     }
     let protocol: &[u8] = if head.version == Version::Http10 { b"Via: 1.0 " } else { b"Via: 1.1 " };
     push(out, &[protocol, onward.pseudonym.as_bytes(), b"\r\n"]);
@@ -97,11 +107,14 @@ pub struct Answer<'a> {
     pub served_by: &'a [u8],
     /// The time now as an HTTP date, for an answer that has no `Date`.
     pub date: &'a [u8],
+    /// The rules for it; `None` without any.
+    pub rules: Option<Applied<'a>>,
 }
 
 /// Appends the head of a final answer, or of a `101`, whose `Upgrade` is passed on, as the client is to see it.
 pub fn write_response(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &Fields, answer: &Answer<'_>) {
     push_status_line(out, buffer, head);
+    let first_field = out.len();
     let mut is_dated = false;
     fields.copy(out, buffer, |field| {
         is_dated |= field.id == Name::Date;
@@ -110,6 +123,9 @@ pub fn write_response(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fie
     push(out, &[b"X-Served-By: ", answer.served_by, b"\r\n"]);
     if !is_dated {
         push(out, &[b"Date: ", answer.date, b"\r\n"]);
+    }
+    if let Some(applied) = answer.rules {
+        applied.apply(out, first_field);
     }
     match (answer.body, answer.announced) {
         (ResponseBody::Length(length), _) | (ResponseBody::None, Some(length)) => {
@@ -131,10 +147,12 @@ pub fn write_response(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fie
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head of a 1xx other than `101`. HTTP/1.0 clients must not get it.
-pub fn write_interim(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &Fields) {
+/// Appends the head of a 1xx other than `101`, of which the rules only take away. HTTP/1.0 clients must not get it.
+pub fn write_interim(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &Fields, rules: &HeaderRules) {
     push_status_line(out, buffer, head);
+    let first_field = out.len();
     fields.copy(out, buffer, |field| !is_replaced(field.id));
+    take_away(rules, out, first_field);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -221,6 +221,21 @@ fn the_only_replica_is_tried_again_while_it_refuses() {
 }
 
 #[test]
+fn how_often_replicas_that_all_refuse_are_tried_again_is_a_setting() {
+    let attempts = |interval| {
+        let ((_one, first), (_two, second)) = (refusing(), refusing());
+        let proxy = Proxy::with(&[first, second], |settings| {
+            (settings.hold.time, settings.hold.interval) = (SHORT * 3, interval);
+        });
+        assert_eq!(proxy.ask(POST).status(), 502);
+        [1, 2].map(|number| proxy.replica("gateway", number).metrics().errors()).iter().sum::<u64>()
+    };
+    // Pauses of 50, 100 and 200 ms at most; or thirty of 10 ms, fewer where the machine is busy.
+    let (rarely, often) = (attempts(Duration::from_millis(500)), attempts(Duration::from_millis(10)));
+    assert!((4..=8).contains(&rarely) && often > rarely, "{rarely} and {often} attempts");
+}
+
+#[test]
 fn what_the_last_attempt_said_is_the_answer_when_time_is_up() {
     let (_socket, addr) = refusing();
     let proxy = Proxy::with(&[addr], |settings| settings.hold.time = SHORT);

@@ -3,6 +3,7 @@
 mod answers;
 mod framing;
 mod front;
+mod headers;
 mod hold;
 mod interim;
 mod kept;

@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::change::{Change, Sighting};
-use crate::config::settings::{EjectSettings, HoldSettings, LimitSettings, ProxySettings};
+use crate::config::settings::{EjectSettings, HeaderSettings, HoldSettings, LimitSettings, ProxySettings};
 use crate::metrics::HoldEnd;
 use crate::provider::Provider;
 use crate::proxy::{Admission, Context, Hold, Listener, Worker};
@@ -322,6 +322,7 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
         health_endpoint: None,
+        headers: HeaderSettings::default(),
         hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings { connections: NonZeroUsize::new(10_000), ..LimitSettings::default() },
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use evenkeel::config::settings::{EjectSettings, HoldSettings, LimitSettings, ProxySettings};
+use evenkeel::config::settings::{EjectSettings, HeaderSettings, HoldSettings, LimitSettings, ProxySettings};
 use evenkeel::proxy::{Admission, Context, Hold, Listener, Worker};
 use evenkeel::service::Policy;
 use integration_tests::wire::{self, Parsed};
@@ -238,6 +238,7 @@ fn settings(listen: SocketAddr) -> ProxySettings {
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
         health_endpoint: None,
+        headers: HeaderSettings::default(),
         hold: HoldSettings { time: Duration::ZERO, ..HoldSettings::default() },
         limits: LimitSettings::default(),
     }

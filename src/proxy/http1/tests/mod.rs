@@ -5,4 +5,5 @@ mod heads;
 mod properties;
 mod requests;
 mod rewriting;
+mod rules;
 mod support;

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use crate::config::settings::headers::HeaderRules;
 use crate::proxy::http1::chunked::Decoder;
 use crate::proxy::http1::client::ClientAddr;
 use crate::proxy::http1::framing::{self, RequestBody, ResponseFraming};
 use crate::proxy::http1::rewrite::{Answer, Onward, write_interim, write_request, write_response};
+use crate::proxy::http1::rules::{Applied, Facts};
 use crate::proxy::http1::upgrade::{self, Protocols};
 use crate::proxy::http1::via::Pseudonym;
 use crate::proxy::http1::*;
@@ -35,15 +37,21 @@ pub(super) fn text(bytes: &[u8]) -> String {
 
 /// Everything from bytes to the outgoing head; `None` if the head is not whole.
 pub(super) fn pass(bytes: &[u8], client: &str) -> Option<Result<Passed, RejectReason>> {
+    pass_by(&HeaderRules::default(), bytes, client)
+}
+
+/// The same by these rules.
+pub(super) fn pass_by(rules: &HeaderRules, bytes: &[u8], client: &str) -> Option<Result<Passed, RejectReason>> {
     let mut fields = Fields::default();
     match parse_request(bytes, &mut RequestScan::default(), &Limits::default(), &mut fields) {
         Parsed::Incomplete => None,
         Parsed::Rejected(reason) => Some(Err(reason)),
-        Parsed::Complete { head, length } => Some(pass_on(bytes, &head, &fields, length, client)),
+        Parsed::Complete { head, length } => Some(pass_on(rules, bytes, &head, &fields, length, client)),
     }
 }
 
 fn pass_on(
+    rules: &HeaderRules,
     bytes: &[u8],
     head: &RequestHead,
     fields: &Fields,
@@ -61,6 +69,7 @@ fn pass_on(
     }
     let upgrade = upgrade::asked(bytes, head, fields);
     let mut out = Vec::new();
+    let facts = Facts::read(bytes, fields, &target, b"gateway", (&client, &trusted), OUR_ID.into());
     let onward = Onward {
         target: &target,
         default_host: b"gateway",
@@ -69,6 +78,7 @@ fn pass_on(
         trusted: &trusted,
         pseudonym: &pseudonym,
         upgrade: upgrade.as_ref(),
+        rules: (!rules.is_empty()).then_some(Applied { rules, facts: Some(&facts) }),
     };
     write_request(&mut out, bytes, head, fields, &onward);
     Ok(Passed {
@@ -89,6 +99,16 @@ pub(super) fn answer(
     asked: Method,
     client: Version,
 ) -> Option<Result<(String, ResponseFraming), RejectReason>> {
+    answer_by(&HeaderRules::default(), bytes, asked, client)
+}
+
+/// The same by these rules.
+pub(super) fn answer_by(
+    rules: &HeaderRules,
+    bytes: &[u8],
+    asked: Method,
+    client: Version,
+) -> Option<Result<(String, ResponseFraming), RejectReason>> {
     let mut fields = Fields::default();
     let head = match parse_response(bytes, &mut ResponseScan::default(), &Limits::default(), &mut fields) {
         Parsed::Incomplete => return None,
@@ -101,7 +121,7 @@ pub(super) fn answer(
     };
     let mut out = Vec::new();
     if matches!(head.status, 100 | 102..200) {
-        write_interim(&mut out, bytes, &head, &fields);
+        write_interim(&mut out, bytes, &head, &fields, rules);
     } else {
         let answer = Answer {
             body: framing::towards_client(framing.body, client),
@@ -110,6 +130,7 @@ pub(super) fn answer(
             keeps_alive: true,
             served_by: b"gateway-3",
             date: DATE.as_bytes(),
+            rules: (!rules.is_empty()).then_some(Applied { rules, facts: None }),
         };
         write_response(&mut out, bytes, &head, &fields, &answer);
     }
