@@ -78,6 +78,13 @@ swarm *options: image
     integration-tests/bench/setup haproxy caddy
     cargo run --locked --release -p integration-tests --features docker --bin swarm -- {{ options }}
 
+# Caddy and evenkeel by the files of deploy/examples/lb-vm, while replicas are killed and come back; a `--rounds` more or less
+lb-vm *options:
+    integration-tests/bench/setup caddy
+    cargo build --locked --release --bin evenkeel
+    cargo build --locked -p integration-tests --bin replica
+    cargo run --locked -p integration-tests --bin lb-vm -- {{ options }}
+
 # Look for inputs that break what holds of heads, chunks and exchanges; `just fuzz exchange 600`, or all for a minute each
 fuzz target="request_head response_head chunked preface exchange" seconds="60":
     integration-tests/fuzz/run {{ seconds }} {{ target }}

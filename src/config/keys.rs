@@ -5,7 +5,6 @@ mod front;
 mod health;
 mod routing;
 
-use super::draft::Draft;
 use super::key::{Fallback, Key, Kind};
 use super::parse::{self, Parsed};
 use super::settings::{LogFormat, MAX_HEADERS};

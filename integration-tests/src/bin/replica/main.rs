@@ -18,7 +18,7 @@ use options::{Command, Options};
 
 const HELP: &str = "\
 replica                    serve HTTP; settings come from the environment:
-                             PORT            where to listen                                     [3001]
+                             ADDRESS, PORT   where to listen                                     [0.0.0.0, 3001]
                              REPLICA_NAME    said in the answer to GET /
                              DELAY_MS        added to every answer                               [0]
                              START_DELAY_MS  listen only after this                              [0]
@@ -33,7 +33,7 @@ replica healthcheck        exit 0 if the replica on PORT is ready
 replica get URL...         GET each http:// URL, print the answers, exit 0 if all are 2xx
 replica socket-proxy --listen ADDR --socket PATH
                            let through only the read-only Docker endpoints that evenkeel needs
-routes: / /ready /slow?ms=5 /status/503 /stream?chunks=10&ms=100 /echo /headers /upgrade /hang
+routes: / /ready (or /healthz) /slow?ms=5 /status/503 /stream?chunks=10&ms=100 /echo /headers /upgrade /hang
         /work?id=ID&ms=5 with the same id in X-Id
 ";
 

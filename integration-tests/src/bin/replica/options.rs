@@ -1,5 +1,6 @@
 //! What was typed and what the environment says.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -72,6 +73,7 @@ impl FromStr for TermMode {
 /// The settings of the serving replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
     pub(crate) name: String,
     pub(crate) delay: Duration,
@@ -94,6 +96,7 @@ impl Options {
     fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let millis = |name, default| parse(&var, name, default).map(Duration::from_millis);
         Ok(Self {
+            address: parse(&var, "ADDRESS", Ipv4Addr::UNSPECIFIED.into())?,
             port: parse(&var, "PORT", 3001)?,
             name: parse(&var, "REPLICA_NAME", String::new())?,
             delay: millis("DELAY_MS", 0)?,

@@ -34,7 +34,7 @@ impl App {
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        if path == "/ready" {
+        if path == "/ready" || path == "/healthz" {
             return if self.is_ready() {
                 text(StatusCode::OK, "ready\n")
             } else {

@@ -28,7 +28,7 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
         () = &mut stop => return Ok(()),
         () = sleep(options.start_delay) => {}
     }
-    let listener = TcpListener::bind(("0.0.0.0", options.port)).await?;
+    let listener = TcpListener::bind((options.address, options.port)).await?;
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
     println!("{hostname} listens on {}", listener.local_addr()?);
     let ready_at = Instant::now() + options.ready_delay;
