@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::statics::{Statics, sighting};
 use crate::change::{Change, Observed};
 use crate::config::settings::{DockerSettings, Settings};
-use crate::discovery::docker::Watcher;
+use crate::discovery::docker::{OwnProject, Watcher};
 use crate::discovery::status::DiscoveryStatus;
 use crate::provider::Provider;
 use crate::registry::{Registry, RegistryWriter};
@@ -61,8 +61,10 @@ impl Providers {
         }
         // Made here: the writer ends with the last sender, so there must be none but the providers'.
         let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
+        let own_project = OwnProject::new(self.docker.len());
         for (docker, status) in self.docker {
-            let watcher = Watcher::new(docker, status, changes.clone()).with_defaults_of(settings.clone());
+            let watcher = Watcher::new(docker, status, changes.clone(), Arc::clone(&own_project));
+            let watcher = watcher.with_defaults_of(settings.clone());
             tasks.spawn(watcher.run(stop.clone()));
         }
         tasks.spawn(Statics::new(self.statics, registry, changes, settings.clone()).run(stop.clone()));

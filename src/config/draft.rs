@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token};
@@ -18,7 +19,9 @@ pub(super) struct Draft {
     /// The path of the file with the token.
     pub(super) admin_token_file: Option<String>,
     pub(super) defaults: ReplicaDefaults,
+    /// What all Docker engines have in common.
     pub(super) docker: DockerSettings,
+    pub(super) docker_hosts: Vec<DockerHost>,
     pub(super) no_docker: bool,
     pub(super) statics: Vec<StaticReplica>,
     pub(super) shutdown: ShutdownSettings,
@@ -35,6 +38,7 @@ impl Default for Draft {
             admin_token_file: None,
             defaults: ReplicaDefaults::default(),
             docker: DockerSettings::default(),
+            docker_hosts: Vec::new(),
             no_docker: false,
             statics: Vec::new(),
             shutdown: ShutdownSettings::default(),
@@ -86,7 +90,7 @@ impl Draft {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token.filter(|_| self.admin_write),
-            docker: if self.no_docker { Vec::new() } else { vec![self.docker] },
+            docker: if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) },
             statics,
             shutdown: self.shutdown,
             log: self.log,

@@ -5,6 +5,7 @@ mod front;
 mod health;
 mod routing;
 
+use super::docker_host;
 use super::key::{Fallback, Key, Kind};
 use super::parse::{self, Parsed};
 use super::settings::{LogFormat, MAX_HEADERS};
@@ -152,10 +153,10 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "docker-host",
         group: DOCKER,
-        value: "URL",
+        value: "[NAME=]URL,…",
         fallback: Fallback::Text("unix:///var/run/docker.sock"),
-        help: "The Docker engine, unix:///path or tcp://host:port; without it, DOCKER_HOST holds",
-        kind: Kind::Text(|d, t| put(&mut d.docker.host, parse::docker_host(t))),
+        help: "The Docker engines, each unix:///path or tcp://host:port, with ?address=HOST where its published ports are reached at another address; without it, DOCKER_HOST holds; repeatable",
+        kind: Kind::List(|d, t| docker_host::add(&mut d.docker_hosts, t)),
     },
     Key {
         name: "project",

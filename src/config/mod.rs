@@ -4,6 +4,7 @@
 //! What it means: `resolve` takes the winning text of every key through the one table in `keys`, which knows
 //! how to parse it and where it goes, and collects every error before anything is started.
 
+mod docker_host;
 mod draft;
 pub mod env;
 pub mod error;

@@ -1,7 +1,7 @@
 //! Text → value. Every error quotes the text, says what is expected, and gives an example.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -179,29 +179,6 @@ pub(super) fn switch(text: &str) -> Parsed<bool> {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err(format!("{text:?} is not true or false, like true")),
-    }
-}
-
-/// Where a Docker engine answers.
-pub(super) fn docker_host(text: &str) -> Parsed<String> {
-    const EXAMPLES: &str = "like unix:///var/run/docker.sock or tcp://10.1.1.1:2375";
-    let valid = match text.split_once("://") {
-        Some(("unix", path)) => path.len() > 1 && path.starts_with('/'),
-        Some(("tcp", authority)) => authority
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| is_host(host) && port.parse().is_ok_and(|port: u16| port > 0)),
-        Some((scheme, _)) => return Err(format!("{text:?}: {scheme}:// is not supported, {EXAMPLES}")),
-        None if text.starts_with('/') => return Err(format!("{text:?} needs a scheme, like unix://{text}")),
-        None => false,
-    };
-    if valid { Ok(text.to_owned()) } else { Err(format!("{text:?} is not the address of a Docker engine, {EXAMPLES}")) }
-}
-
-/// Whether this can stand between `tcp://` and the port.
-fn is_host(text: &str) -> bool {
-    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
-        None => !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)),
     }
 }
 

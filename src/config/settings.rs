@@ -160,10 +160,13 @@ pub struct ReplicaDefaults {
 /// One Docker engine to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerSettings {
-    /// As which provider the registry knows it.
+    /// As which provider the registry knows it. Where that has a name, its replicas' names end in it: `gateway-3@vm-2`.
     pub provider: Provider,
     /// `unix:///path` or `tcp://host:port`.
     pub host: String,
+    /// The host's name or IP address at which the ports that its containers publish are dialled, unless one of them is
+    /// evenkeel's own; `None`: the containers' own addresses are dialled.
+    pub published_at: Option<String>,
     /// The Compose service that is balanced without any label.
     pub service: ServiceName,
     /// The Compose project; `None`: the sidecar's own.
@@ -330,6 +333,7 @@ impl Default for DockerSettings {
         Self {
             provider: Provider::DOCKER,
             host: "unix:///var/run/docker.sock".to_owned(),
+            published_at: None,
             service: ServiceName::from("gateway"),
             project: None,
             network: None,

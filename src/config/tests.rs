@@ -117,13 +117,38 @@ fn docker_host_counts_only_where_nothing_of_ours_speaks() {
     assert_eq!(host(&[], &[ambient, ("EVENKEEL_DOCKER_HOST", "tcp://ours:1")]), "tcp://ours:1");
     assert_eq!(host(&[], &[("DOCKER_HOST", "")]), "unix:///var/run/docker.sock");
     assert_eq!(
-        complaints(&[], &[("DOCKER_HOST", "ssh://box")]),
+        complaints(&[], &[("DOCKER_HOST", "ftp://box")]),
         [
-            "DOCKER_HOST: \"ssh://box\": ssh:// is not supported, like unix:///var/run/docker.sock or tcp://10.1.1.1:2375"
+            "DOCKER_HOST: \"ftp://box\": ftp:// is not supported, like unix:///var/run/docker.sock or vm-2=tcp://10.1.1.2:2375"
         ]
     );
     let without = ["--no-docker", "--static", "gateway=10.1.1.1:1"];
-    assert_eq!(settings(&without, &[("DOCKER_HOST", "ssh://box")]).docker, []);
+    assert_eq!(settings(&without, &[("DOCKER_HOST", "ftp://box")]).docker, []);
+}
+
+#[test]
+fn there_may_be_several_docker_engines() {
+    let providers = |args: &[&str], variables: Variables<'_>| {
+        let docker = settings(args, variables).docker.into_iter();
+        docker.map(|one| (one.provider.to_string(), one.published_at)).collect::<Vec<_>>()
+    };
+    let at = |address: &str| Some(address.to_owned());
+    let both = [("docker".to_owned(), None), ("docker:vm-2".to_owned(), at("10.0.0.6"))];
+    let (local, other) = ("unix:///var/run/docker.sock", "vm-2=tcp://10.0.0.6:2375");
+    assert_eq!(providers(&["--docker-host", local, "--docker-host", other], &[]), both);
+    assert_eq!(providers(&[], &[("EVENKEEL_DOCKER_HOST", &format!("{local}, {other}"))]), both);
+    let (_dir, path) = file(&format!("docker-host = [{local:?}, {other:?}]\nproject = \"shop\""));
+    assert_eq!(providers(&["--config", &path], &[]), both);
+    assert!(settings(&["--config", &path], &[]).docker.iter().all(|one| one.project.as_deref() == Some("shop")));
+    assert_eq!(
+        complaints(&["--docker-host", local, "--docker-host", "unix:///b", "--docker-host", "box"], &[]),
+        [
+            "--docker-host: \"unix:///b\" is the second engine without a name; give each a name of its own, like \
+             vm-2=unix:///b",
+            "--docker-host: \"box\" is not the address of a Docker engine, like unix:///var/run/docker.sock or \
+             vm-2=tcp://10.1.1.2:2375",
+        ]
+    );
 }
 
 #[test]
@@ -349,9 +374,10 @@ fn keeping_a_port_takes_its_address_and_how_to_log() {
 
 #[test]
 fn what_check_prints_is_a_file_that_means_the_same() {
-    let cases: [&[&str]; 3] = [
+    let cases: [&[&str]; 4] = [
         &[],
         &["--static", "gateway=10.1.1.1:3001,10.1.1.2:3001", "--static", "api=[::1]:1", "--no-docker", "--threads=4"],
+        &["--docker-host", "unix:///a", "--docker-host", "b=tcp://b:1?address=::1,tcp://c:1"],
         &["--health-path", "/a\"b\\c", "--port", "0081", "--project", "007", "--trusted-proxies", "::1", "--log=off"],
     ];
     for args in cases {

@@ -1,6 +1,7 @@
 //! The verdict: why a container that was considered is routed, or why it is not.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::replica::ReplicaId;
 use crate::service::ServiceName;
@@ -10,7 +11,7 @@ use crate::service::ServiceName;
 pub struct Considered {
     /// The container's id.
     pub id: ReplicaId,
-    /// The container's name without Docker's leading slash.
+    /// The container's name without Docker's leading slash; with `@` and the host's name behind it where hosts have names.
     pub name: String,
     /// The service it would belong to, where that could be told.
     pub service: Option<ServiceName>,
@@ -83,6 +84,15 @@ pub enum Verdict {
         /// The networks it is on.
         theirs: Vec<String>,
     },
+    /// It runs on another host and does not publish the port where that host is reached.
+    NotPublished {
+        /// Its port.
+        port: u16,
+        /// The host's address.
+        host: IpAddr,
+        /// Where the port is published instead.
+        at: Vec<String>,
+    },
     /// It has no address to dial.
     NoAddress,
     /// It exposes no TCP port, and nothing else says which to dial.
@@ -112,6 +122,7 @@ impl Verdict {
             Self::NoSharedNetwork { .. } => "no-shared-network",
             Self::NotOnNetwork { .. } => "not-on-network",
             Self::SeveralNetworks { .. } => "several-networks",
+            Self::NotPublished { .. } => "not-published",
             Self::NoAddress => "no-address",
             Self::NoPort => "no-port",
             Self::SeveralPorts { .. } => "several-ports",
@@ -127,6 +138,7 @@ impl Verdict {
                 | Self::NoSharedNetwork { .. }
                 | Self::NotOnNetwork { .. }
                 | Self::SeveralNetworks { .. }
+                | Self::NotPublished { .. }
                 | Self::NoAddress
                 | Self::NoPort
                 | Self::SeveralPorts { .. }
@@ -166,6 +178,13 @@ impl fmt::Display for Verdict {
             }
             Self::SeveralNetworks { theirs } => {
                 write!(f, "on several networks ({}): say which with evenkeel.network or --network", names(theirs))
+            }
+            Self::NotPublished { port, host, at } => {
+                write!(f, "it runs on another host, and its port {port} is not published at {host} there")?;
+                if !at.is_empty() {
+                    write!(f, " but at {}", names(at))?;
+                }
+                write!(f, ": publish it, like ports: [\"{port}\"]")
             }
             Self::NoAddress => f.write_str("it has no address on any network"),
             Self::NoPort => f.write_str("it exposes no TCP port: set evenkeel.port or --port"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value, json};
 
@@ -186,7 +186,7 @@ impl Container {
             },
             "Mounts": [],
             "Config": config,
-            "NetworkSettings": { "Networks": self.endpoints(networks) },
+            "NetworkSettings": { "Ports": self.port_map(), "Networks": self.endpoints(networks) },
         })
     }
 
@@ -239,11 +239,27 @@ impl Container {
     }
 
     fn summary_ports(&self) -> Vec<Value> {
-        let ports = self.spec.exposed.iter().filter(|_| self.is_up());
-        ports
+        let published = |(at, port): &(SocketAddr, u16)| json!({ "IP": at.ip(), "PrivatePort": port, "PublicPort": at.port(), "Type": "tcp" });
+        let is_published =
+            |port: &&String| self.spec.published.iter().any(|(_, private)| **port == format!("{private}/tcp"));
+        let ports = self.spec.exposed.iter().filter(|port| !is_published(port));
+        let exposed = ports
             .filter_map(|port| port.split_once('/'))
-            .map(|(number, kind)| json!({ "PrivatePort": number.parse::<u16>().unwrap_or(0), "Type": kind }))
-            .collect()
+            .map(|(number, kind)| json!({ "PrivatePort": number.parse::<u16>().unwrap_or(0), "Type": kind }));
+        exposed.chain(self.spec.published.iter().map(published)).filter(|_| self.is_up()).collect()
+    }
+
+    fn port_map(&self) -> Map<String, Value> {
+        let mut map: Map<_, _> = self.spec.exposed.iter().map(|port| (port.clone(), Value::Null)).collect();
+        for (at, port) in &self.spec.published {
+            let bindings = map.entry(format!("{port}/tcp")).or_insert(Value::Null);
+            let binding = json!({ "HostIp": at.ip(), "HostPort": at.port().to_string() });
+            match bindings.as_array_mut() {
+                Some(bindings) => bindings.push(binding),
+                None => *bindings = json!([binding]),
+            }
+        }
+        map.into_iter().filter(|_| self.is_up()).collect()
     }
 
     /// A container that does not run keeps its networks and has no address on them.

@@ -1,7 +1,7 @@
 //! What a container of the fake engine is created from, with the labels that Compose writes.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::container::{ContainerId, random_hex};
 
@@ -15,6 +15,8 @@ pub struct ContainerSpec {
     /// The container whose network it shares.
     pub(super) placed_in: Option<ContainerId>,
     pub(super) exposed: Vec<String>,
+    /// Address and port of the host, and the container's TCP port that they lead to.
+    pub(super) published: Vec<(SocketAddr, u16)>,
     pub(super) stop_signal: Option<String>,
     pub(super) has_healthcheck: bool,
 }
@@ -48,6 +50,7 @@ impl ContainerSpec {
             networks: BTreeMap::new(),
             placed_in: None,
             exposed: Vec::new(),
+            published: Vec::new(),
             stop_signal: None,
             has_healthcheck: false,
         }
@@ -103,6 +106,12 @@ impl ContainerSpec {
     /// Exposes a TCP port.
     pub fn expose(mut self, port: u16) -> Self {
         self.exposed.push(format!("{port}/tcp"));
+        self
+    }
+
+    /// Publishes a TCP port at this address and port of the host.
+    pub fn publish(mut self, at: SocketAddr, port: u16) -> Self {
+        self.published.push((at, port));
         self
     }
 

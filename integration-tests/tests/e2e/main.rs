@@ -14,5 +14,6 @@ mod discovery_faults;
 mod draining;
 mod proxy;
 mod reload;
+mod several_hosts;
 mod shutdown;
 mod support;

@@ -137,19 +137,6 @@ fn faults_are_a_list_of_known_words() {
 }
 
 #[test]
-fn a_docker_host_is_a_socket_or_a_tcp_address() {
-    for good in ["unix:///run/docker.sock", "tcp://docker-proxy:2375", "tcp://[::1]:1", "tcp://10.0.0.1:2375"] {
-        assert_eq!(docker_host(good).as_deref(), Ok(good));
-    }
-    const LIKE: &str = "like unix:///var/run/docker.sock or tcp://10.1.1.1:2375";
-    refused(docker_host, &[("/run/d.sock", "\"/run/d.sock\" needs a scheme, like unix:///run/d.sock")]);
-    refused(docker_host, &[("ssh://box", &format!("\"ssh://box\": ssh:// is not supported, {LIKE}"))]);
-    for bad in ["", "docker", "unix://", "unix://run", "tcp://", "tcp://box", "tcp://:1", "tcp://a/b:1", "tcp://a:0"] {
-        refused(docker_host, &[(bad, &format!("{bad:?} is not the address of a Docker engine, {LIKE}"))]);
-    }
-}
-
-#[test]
 fn a_path_can_stand_in_a_request_line() {
     assert_eq!(path("/up?deep=1").as_deref(), Ok("/up?deep=1"));
     for bad in ["up", "", "/a b", "/a\r\nHost: x", "/é", "/a#b"] {

@@ -4,21 +4,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
     ContainerSummaryHealthStatusEnum, ContainerSummaryStateEnum, EndpointSettings, EventMessage, EventMessageTypeEnum,
-    Health, HealthStatusEnum, PortSummaryTypeEnum,
+    Health, HealthStatusEnum, PortBinding, PortMap, PortSummary, PortSummaryTypeEnum,
 };
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as BollardError};
 use futures::{Stream, StreamExt as _};
+use tokio::net::lookup_host;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::container::{Container, Details, Endpoint, RunState, health_in_status};
+use super::container::{Container, Details, Endpoint, Published, RunState, health_in_status};
 use super::event::{Event, FILTERS};
 use super::signal::Signal;
 
@@ -45,6 +47,8 @@ pub(super) enum DockerError {
     Unreachable { host: String, cause: String },
     #[error("--docker-host {host:?} should be unix:///path or tcp://host:port")]
     BadHost { host: String },
+    #[error("the address of {host:?} cannot be found, so what is published there cannot be dialled: {cause}")]
+    Unresolved { host: String, cause: String },
     #[error("no answer to {what} within {} s", .within.as_secs())]
     TimedOut { what: &'static str, within: Duration },
     #[error("an answer that could not be decoded: {0}")]
@@ -134,6 +138,14 @@ impl Client {
     }
 }
 
+/// The address of a host, an IPv4 one if it has any.
+pub(super) async fn resolve(host: &str) -> Result<IpAddr, DockerError> {
+    let unresolved = |cause: String| DockerError::Unresolved { host: host.to_owned(), cause };
+    let found = within(SHORT_ANSWER, "the DNS", lookup_host((host, 0))).await?;
+    let found: Vec<_> = found.map_err(|error| unresolved(error.to_string()))?.map(|addr| addr.ip()).collect();
+    found.iter().find(|ip| ip.is_ipv4()).or(found.first()).copied().ok_or_else(|| unresolved("it has none".to_owned()))
+}
+
 async fn within<T>(limit: Duration, what: &'static str, answer: impl Future<Output = T>) -> Result<T, DockerError> {
     timeout(limit, answer).await.map_err(|_| DockerError::TimedOut { what, within: limit })
 }
@@ -188,7 +200,8 @@ fn read_row(row: ContainerSummary) -> Option<Container> {
         ContainerSummaryStateEnum::STOPPING => RunState::Stopping,
         other => RunState::Down(other.to_string()),
     };
-    let ports = row.ports.unwrap_or_default();
+    let is_tcp = |port: &PortSummary| port.typ == Some(PortSummaryTypeEnum::TCP);
+    let ports: Vec<_> = row.ports.unwrap_or_default().into_iter().filter(is_tcp).collect();
     Some(Container {
         id: row.id?.into(),
         name: bare_name(name),
@@ -197,7 +210,8 @@ fn read_row(row: ContainerSummary) -> Option<Container> {
         run_state,
         network_mode: row.host_config.and_then(|config| config.network_mode).unwrap_or_default(),
         networks: read_networks(row.network_settings.and_then(|settings| settings.networks)),
-        ports: ports.iter().filter(|p| p.typ == Some(PortSummaryTypeEnum::TCP)).map(|p| p.private_port).collect(),
+        ports: ports.iter().map(|port| port.private_port).collect(),
+        published: ports.iter().filter_map(read_published).collect(),
         details: None,
     })
 }
@@ -207,8 +221,9 @@ fn read_inspect(answer: ContainerInspectResponse) -> Option<Container> {
     let state = answer.state.unwrap_or_default();
     let stop_signal = config.stop_signal.as_deref().and_then(Signal::parse).unwrap_or(Signal::TERM);
     let settings = answer.network_settings.unwrap_or_default();
-    let published = settings.ports.unwrap_or_default().into_keys();
-    let exposed = config.exposed_ports.unwrap_or_default().into_iter().chain(published);
+    let ports = settings.ports.unwrap_or_default();
+    let published = read_port_map(&ports);
+    let exposed = config.exposed_ports.unwrap_or_default().into_iter().chain(ports.into_keys());
     Some(Container {
         id: answer.id?.into(),
         name: bare_name(answer.name.as_ref()),
@@ -217,9 +232,33 @@ fn read_inspect(answer: ContainerInspectResponse) -> Option<Container> {
         run_state: read_state(&state),
         network_mode: answer.host_config.and_then(|config| config.network_mode).unwrap_or_default(),
         networks: read_networks(settings.networks),
-        ports: exposed.filter_map(|port| port.strip_suffix("/tcp")?.parse().ok()).collect(),
+        ports: exposed.filter_map(|port| tcp_port(&port)).collect(),
+        published,
         details: Some(Details { stop_signal, started_at: state.started_at }),
     })
+}
+
+/// A row has a port that is not published as one without a public port.
+fn read_published(port: &PortSummary) -> Option<Published> {
+    let ip = port.ip.as_deref().and_then(|ip| ip.parse().ok());
+    Some(Published { ip, public: port.public_port?, private: port.private_port })
+}
+
+/// An inspect has it as one without bindings: `"3001/tcp": null`.
+fn read_port_map(ports: &PortMap) -> Vec<Published> {
+    let of_port = |(port, bindings): (&String, &Option<Vec<PortBinding>>)| -> Vec<Published> {
+        let Some(private) = tcp_port(port) else { return Vec::new() };
+        let read = |binding: &PortBinding| {
+            let ip = binding.host_ip.as_deref().and_then(|ip| ip.parse().ok());
+            Some(Published { ip, public: binding.host_port.as_deref()?.parse().ok()?, private })
+        };
+        bindings.iter().flatten().filter_map(read).collect()
+    };
+    ports.iter().flat_map(of_port).collect()
+}
+
+fn tcp_port(text: &str) -> Option<u16> {
+    text.strip_suffix("/tcp")?.parse().ok()
 }
 
 fn read_state(state: &ContainerState) -> RunState {

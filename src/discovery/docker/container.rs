@@ -1,7 +1,8 @@
 //! Docker's container in our own words: what a list row and an inspect have in common.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::signal::Signal;
 use crate::replica::ReplicaId;
@@ -19,8 +20,30 @@ pub(super) struct Container {
     pub(super) networks: BTreeMap<String, Endpoint>,
     /// The exposed TCP ports. A list row leaves them out for a container on the host's network or on an internal one.
     pub(super) ports: BTreeSet<u16>,
+    /// The TCP ports of the host that lead to ports of the container.
+    pub(super) published: Vec<Published>,
     /// What only an inspect tells.
     pub(super) details: Option<Details>,
+}
+
+/// A TCP port of the host that leads to one of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Published {
+    /// The host's address that it is bound to; `None` where the engine does not say, which is all of them.
+    pub(super) ip: Option<IpAddr>,
+    /// The host's port.
+    pub(super) public: u16,
+    /// The container's port.
+    pub(super) private: u16,
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(ip) => SocketAddr::new(ip, self.public).fmt(f),
+            None => write!(f, "port {}", self.public),
+        }
+    }
 }
 
 /// What an inspect tells and a list row does not.

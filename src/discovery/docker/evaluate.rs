@@ -2,10 +2,12 @@
 //! Pure, so that every rule is a row in a table of the tests.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use super::container::{Container, Endpoint, RunState};
 use super::identity::Identity;
 use super::labels::Labels;
+use super::published;
 use crate::change::Sighting;
 use crate::config::settings::DockerSettings;
 use crate::discovery::verdict::{Considered, Verdict};
@@ -13,10 +15,14 @@ use crate::replica::{Lifecycle, ReplicaSpec};
 use crate::service::ServiceName;
 
 /// What decides which containers are ours and how they are reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     pub(super) settings: DockerSettings,
     pub(super) me: Identity,
+    /// Our own project as another engine told it, the one that runs us.
+    pub(super) own_project: Option<Arc<str>>,
+    /// Where the engine's host is reached, if container addresses of it are not.
+    pub(super) host: Option<IpAddr>,
 }
 
 /// What came of one container.
@@ -31,7 +37,15 @@ pub(super) struct Evaluation {
 impl Scope {
     /// The Compose project that we look after.
     pub(super) fn project(&self) -> Option<&str> {
-        self.settings.project.as_deref().or(self.me.project.as_deref())
+        self.settings.project.as_deref().or(self.me.project.as_deref()).or(self.own_project.as_deref())
+    }
+
+    /// A name that is unique among all hosts.
+    fn full_name(&self, name: String) -> String {
+        match self.settings.provider.name() {
+            Some(host) => format!("{name}@{host}"),
+            None => name,
+        }
     }
 
     /// Whether it is a container of the service that is balanced without labels.
@@ -70,7 +84,7 @@ pub(super) fn evaluate(container: &Container, scope: &Scope) -> Option<Evaluatio
     let others_bad = labels.bad.iter().filter(|bad| **bad != verdict).map(ToString::to_string);
     let considered = Considered {
         id: container.id.clone(),
-        name: container.name.clone(),
+        name: scope.full_name(container.name.clone()),
         service: Some(service),
         project: container.project().map(str::to_owned),
         warnings: others_bad.chain(labels.warnings.iter().cloned()).collect(),
@@ -102,8 +116,13 @@ fn judge(container: &Container, scope: &Scope, labels: &Labels, service: &Servic
         RunState::Stopping => Lifecycle::Draining,
         RunState::Down(state) => return Err(Verdict::NotRunning { state: state.clone() }),
     };
-    let (network, address) = address(container, scope, labels.network.as_deref())?;
-    let port = port(container, scope, labels.port)?;
+    let (network, addr) = match scope.host {
+        Some(host) => published::address(container, scope, labels.port, host)?,
+        None => {
+            let (network, address) = address(container, scope, labels.network.as_deref())?;
+            (Some(network), SocketAddr::new(address, port(container, scope, labels.port)?))
+        }
+    };
     let number = container.number();
     let name = match (container.compose_service(), number) {
         (Some(service), Some(number)) => format!("{service}-{number}"),
@@ -113,12 +132,12 @@ fn judge(container: &Container, scope: &Scope, labels: &Labels, service: &Servic
         id: container.id.clone(),
         provider: scope.settings.provider.clone(),
         service: service.clone(),
-        name,
+        name: scope.full_name(name),
         project: container.project().map(str::to_owned),
         number,
         image: container.image.clone(),
-        network: Some(network),
-        addr: SocketAddr::new(address, port),
+        network,
+        addr,
         weight: labels.weight.unwrap_or(1),
         probe: labels.probe(&scope.settings.defaults.probe),
         drain_timeout: labels.drain_timeout.or(scope.settings.defaults.drain_timeout),
@@ -178,7 +197,7 @@ fn address_from_outside(container: &Container) -> Result<(String, IpAddr), Verdi
 }
 
 /// The port to dial: the one that was named, else the only one exposed.
-fn port(container: &Container, scope: &Scope, label: Option<u16>) -> Result<u16, Verdict> {
+pub(super) fn port(container: &Container, scope: &Scope, label: Option<u16>) -> Result<u16, Verdict> {
     if let Some(port) = label.or(scope.settings.port) {
         return Ok(port);
     }

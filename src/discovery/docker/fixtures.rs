@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::container::{Container, Details, Endpoint, RunState};
+use super::container::{Container, Details, Endpoint, Published, RunState};
 use super::evaluate::Scope;
 use super::identity::Identity;
 use super::signal::Signal;
 use crate::config::settings::DockerSettings;
+use crate::provider::{Provider, ProviderKind};
 
 /// `--service gateway` and nothing else.
 pub(super) fn settings() -> DockerSettings {
@@ -17,12 +18,19 @@ pub(super) fn settings() -> DockerSettings {
 pub(super) fn inside(networks: &[&str]) -> Scope {
     let networks = networks.iter().map(|name| ((*name).to_owned(), endpoint(name, "10.0.0.2"))).collect();
     let me = Identity { id: Some("me".into()), host: None, project: Some("shop".to_owned()), networks: Some(networks) };
-    Scope { settings: settings(), me }
+    Scope { settings: settings(), me, ..Scope::default() }
 }
 
 /// We are no container; `--project shop` was given.
 pub(super) fn outside() -> Scope {
-    Scope { settings: DockerSettings { project: Some("shop".to_owned()), ..settings() }, me: Identity::default() }
+    Scope { settings: DockerSettings { project: Some("shop".to_owned()), ..settings() }, ..Scope::default() }
+}
+
+/// They run on a host of the name `vm-2` which we reach at this address; `--project shop` was given.
+pub(super) fn elsewhere(host: &str) -> Scope {
+    let mut scope = Scope { host: host.parse().ok(), ..outside() };
+    scope.settings.provider = Provider::named(ProviderKind::Docker, "vm-2");
+    scope
 }
 
 /// A place on the network of this name with this address.
@@ -52,6 +60,7 @@ pub(super) fn gateway(number: u8) -> Container {
         network_mode: "shop_default".to_owned(),
         networks: [("shop_default".to_owned(), endpoint("shop_default", &format!("10.0.0.{}", 10 + number)))].into(),
         ports: [3001].into(),
+        published: Vec::new(),
         details: None,
     }
 }
@@ -83,6 +92,12 @@ impl Container {
     /// The same on these networks instead.
     pub(super) fn on(mut self, networks: &[(&str, &str)]) -> Self {
         self.networks = networks.iter().map(|(name, ip)| ((*name).to_owned(), endpoint(name, ip))).collect();
+        self
+    }
+
+    /// The same with this port of the host's address leading to that port of it.
+    pub(super) fn publishing(mut self, ip: &str, public: u16, private: u16) -> Self {
+        self.published.push(Published { ip: ip.parse().ok(), public, private });
         self
     }
 

@@ -10,8 +10,11 @@ mod event;
 mod fixtures;
 mod identity;
 mod labels;
+mod own_project;
+mod published;
 mod signal;
 mod tracker;
 mod watcher;
 
+pub use own_project::OwnProject;
 pub use watcher::Watcher;

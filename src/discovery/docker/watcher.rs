@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::backoff::{self, Backoff};
-use super::client::{Client, DockerError};
+use super::client::{Client, DockerError, resolve};
 use super::container::Container;
 use super::evaluate::Scope;
 use super::event::Event;
 use super::identity::Identity;
+use super::own_project::OwnProject;
 use super::tracker::{Action, Tracker};
 use crate::change::Observed;
 use crate::config::settings::{DockerSettings, ReplicaDefaults, Settings};
@@ -46,13 +47,15 @@ pub struct Watcher {
     backoff: Backoff,
     /// The failure that was logged last, so that an engine that stays away is not news each time.
     told: Option<String>,
-    was_asked_for_project: bool,
+    own_project: Arc<OwnProject>,
+    has_looked_for_us: bool,
 }
 
 /// Why a connection is not followed any more.
 enum End {
     Failed(DockerError),
-    /// We are not who we were, or not on the same networks; or replicas are to be seen in another light.
+    /// We are not who we were, not on the same networks, or of another project; or replicas are to be seen in another
+    /// light.
     Rejoin,
     /// Nobody listens to the changes any more.
     Unheard,
@@ -102,9 +105,14 @@ async fn other_defaults(
 
 impl Watcher {
     /// A watcher that has not connected yet. What it learns goes to `changes`, what it does to `status`; to call
-    /// `status.set_synced()` is for whoever applies a `Reset`.
-    pub fn new(settings: DockerSettings, status: Arc<DiscoveryStatus>, changes: mpsc::Sender<Observed>) -> Self {
-        let tracker = Tracker::new(Scope { settings: settings.clone(), me: Identity::default() });
+    /// `status.set_synced()` is for whoever applies a `Reset`. All watchers share `own_project`.
+    pub fn new(
+        settings: DockerSettings,
+        status: Arc<DiscoveryStatus>,
+        changes: mpsc::Sender<Observed>,
+        own_project: Arc<OwnProject>,
+    ) -> Self {
+        let tracker = Tracker::new(Scope { settings: settings.clone(), ..Scope::default() });
         Self {
             status,
             changes,
@@ -113,7 +121,8 @@ impl Watcher {
             tracker,
             backoff: Backoff::default(),
             told: None,
-            was_asked_for_project: false,
+            own_project,
+            has_looked_for_us: false,
         }
     }
 
@@ -150,7 +159,8 @@ impl Watcher {
     async fn follow(&mut self) -> Result<Infallible, End> {
         let since = SystemTime::now();
         let client = Client::connect(&self.settings.host).await?;
-        self.find_scope(&client).await?;
+        let mut own_project = self.own_project.follow();
+        self.find_scope(&client, &mut own_project).await?;
         let mut events = pin!(client.events(since));
         let mut questions = Questions::default();
         let mut list = Some(self.ask_list(&client));
@@ -187,6 +197,7 @@ impl Watcher {
                     }
                     Vec::new()
                 }
+                Ok(()) = own_project.changed(), if self.settings.project.is_none() => return Err(End::Rejoin),
                 rows = answer(&mut list) => {
                     let interval = self.settings.resync_interval;
                     resync_at = Instant::now() + if is_in_doubt { SOON.min(interval) } else { interval };
@@ -236,11 +247,23 @@ impl Watcher {
     }
 
     /// Finds out who we are, which decides what is ours and how it is reached.
-    async fn find_scope(&mut self, client: &Client) -> Result<(), DockerError> {
+    async fn find_scope(
+        &mut self,
+        client: &Client,
+        own_project: &mut watch::Receiver<Option<Arc<str>>>,
+    ) -> Result<(), DockerError> {
         let me = Identity::find(client).await?;
-        let scope = Scope { settings: self.settings.clone(), me };
-        if scope.project().is_none() && !self.was_asked_for_project {
-            self.was_asked_for_project = true;
+        self.own_project.tell(me.project.as_deref());
+        let host = match &self.settings.published_at {
+            // Beside us, wherever that is.
+            Some(_) if me.id.is_some() => None,
+            Some(host) => Some(resolve(host).await?),
+            None => None,
+        };
+        let scope =
+            Scope { settings: self.settings.clone(), me, own_project: own_project.borrow_and_update().clone(), host };
+        let is_last = !std::mem::replace(&mut self.has_looked_for_us, true) && self.own_project.was_last_to_be_asked();
+        if is_last && scope.project().is_none() {
             warn!(
                 service = %self.settings.service,
                 "No Compose project is known, so only containers labelled evenkeel.enable=true are balanced: say --project"
@@ -325,7 +348,12 @@ impl Watcher {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use integration_tests::{ContainerSpec, FakeEngine};
+
     use super::*;
+    use crate::change::Change;
     use crate::discovery::docker::fixtures::settings;
     use crate::provider::Provider;
 
@@ -335,7 +363,8 @@ mod tests {
         let host = format!("unix://{}/docker.sock", dir.path().display());
         let (status, (changes, mut receiver)) = (Arc::new(DiscoveryStatus::new(Provider::DOCKER)), mpsc::channel(1));
         let stop = CancellationToken::new();
-        let watcher = Watcher::new(DockerSettings { host, ..settings() }, Arc::clone(&status), changes);
+        let watcher =
+            Watcher::new(DockerSettings { host, ..settings() }, Arc::clone(&status), changes, OwnProject::new(1));
         let running = tokio::spawn(watcher.run(stop.clone()));
         while status.reconnects.load(Ordering::Relaxed) < 10 {
             tokio::time::advance(Duration::from_millis(100)).await;
@@ -344,5 +373,27 @@ mod tests {
         stop.cancel();
         running.await.unwrap();
         assert!(receiver.recv().await.is_none(), "losing Docker is no change");
+    }
+
+    #[tokio::test]
+    async fn the_project_that_another_engine_tells_is_looked_after_here_too() {
+        let engine = FakeEngine::start();
+        let spec = ContainerSpec::compose("shop", "gateway", 1).network("shop_default", Ipv4Addr::new(10, 0, 0, 1));
+        engine.run(spec.expose(3001));
+        let own_project = OwnProject::new(2);
+        let (status, (changes, mut receiver)) = (Arc::new(DiscoveryStatus::new(Provider::DOCKER)), mpsc::channel(1));
+        let settings = DockerSettings { host: engine.host(), ..settings() };
+        let watcher = Watcher::new(settings, status, changes, Arc::clone(&own_project));
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(watcher.run(stop.clone()));
+        let mut replicas = async || match receiver.recv().await.unwrap().change {
+            Change::Reset { replicas, .. } => replicas.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(replicas().await, 0, "whose it is nobody knows");
+        own_project.tell(Some("shop"));
+        assert_eq!(replicas().await, 1);
+        stop.cancel();
+        running.await.unwrap();
     }
 }

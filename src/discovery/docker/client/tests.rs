@@ -33,6 +33,8 @@ fn a_row_is_read() {
     assert_eq!(container.name, "shop-gateway-1", "an alias of a legacy link is not the name");
     assert_eq!(container.label("a"), Some("b"));
     assert_eq!(container.ports, [3001].into());
+    let at = |ip: &str| Published { ip: ip.parse().ok(), public: 3009, private: 3001 };
+    assert_eq!(container.published, [at("0.0.0.0"), at("::")]);
     assert_eq!(container.run_state, RunState::Running);
     assert_eq!(container.details, None);
     let endpoint = &container.networks["n1"];
@@ -85,12 +87,14 @@ fn an_inspect_is_read() {
             "ExposedPorts": {"3001/tcp": {}, "53/udp": {}}
         },
         "HostConfig": {"NetworkMode": "host"},
-        "NetworkSettings": {"Ports": {"3002/tcp": null}, "Networks": {"n1": {"GlobalIPv6Address": "fd00::2"}}}
+        "NetworkSettings": {"Ports": {"3002/tcp": null, "53/udp": [{"HostIp": "0.0.0.0", "HostPort": "1"}], "3003/tcp": [{"HostIp": "::1", "HostPort": "32768"}]}, "Networks": {"n1": {"GlobalIPv6Address": "fd00::2"}}}
     });
     let container = read_inspect(serde_json::from_value(answer).unwrap()).unwrap();
     assert_eq!(container.name, "shop-gateway-1");
     assert_eq!(container.image.as_deref(), Some("gateway:1"));
-    assert_eq!(container.ports, [3001, 3002].into(), "exposed by the image or published at start");
+    assert_eq!(container.ports, [3001, 3002, 3003].into(), "exposed by the image or published at start");
+    let published = Published { ip: "::1".parse().ok(), public: 32768, private: 3003 };
+    assert_eq!(container.published, [published]);
     assert_eq!(container.stop_signal(), Signal::parse("QUIT"));
     assert_eq!(container.started_at(), Some("2026-11-23T18:43:10.334278599Z"));
     assert_eq!(container.networks["n1"].address(), Some("fd00::2".parse().unwrap()));

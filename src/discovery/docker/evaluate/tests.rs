@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::fixtures::{gateway, inside, labelled, outside, settings};
+use super::super::fixtures::{elsewhere, gateway, inside, labelled, outside, settings};
 use super::*;
 
 /// The verdict's code, and where it is dialled if it is a replica.
@@ -72,7 +72,7 @@ fn which_containers_are_ours() {
 
 #[test]
 fn without_a_project_only_labels_count() {
-    let scope = Scope { settings: settings(), me: Identity::default() };
+    let scope = Scope { settings: settings(), ..Scope::default() };
     let table = [
         ("of the service in some project", gateway(1), None),
         (
@@ -196,6 +196,70 @@ fn from_outside_any_network_will_do() {
 }
 
 #[test]
+fn on_another_host_the_published_port_is_dialled() {
+    let published = |ip: &str| gateway(1).publishing(ip, 32768, 3001);
+    let on_host = |ports: &[u16]| Container { network_mode: "host".to_owned(), ..gateway(1).exposing(ports) };
+    let table = [
+        ("at every address", published("0.0.0.0"), Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:32768")),
+        ("at that one", published("10.0.0.5"), Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:32768")),
+        ("the engine does not say", published(""), Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:32768")),
+        ("at another address only", published("127.0.0.1"), Some("not-published")),
+        ("for IPv6 only", published("::"), Some("not-published")),
+        ("nowhere", gateway(1), Some("not-published")),
+        ("another port", gateway(1).publishing("0.0.0.0", 9000, 9000), Some("not-published")),
+        (
+            "twice: the lower of both",
+            published("0.0.0.0").publishing("0.0.0.0", 8080, 3001),
+            Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:8080"),
+        ),
+        (
+            "of several exposed the one that is published",
+            gateway(1).exposing(&[80, 443]).publishing("0.0.0.0", 8443, 443),
+            Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:8443"),
+        ),
+        (
+            "several published",
+            gateway(1).exposing(&[80, 443]).publishing("0.0.0.0", 8443, 443).publishing("0.0.0.0", 8080, 80),
+            Some("several-ports"),
+        ),
+        (
+            "the label says which, in the container's terms",
+            published("0.0.0.0").publishing("0.0.0.0", 8080, 80).labelled("evenkeel.port", "80"),
+            Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:8080"),
+        ),
+        (
+            "its network does not matter",
+            published("0.0.0.0").labelled("evenkeel.network", "front"),
+            Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:32768"),
+        ),
+        ("it left its network", published("0.0.0.0").on(&[]), Some("not-published")),
+        ("no port at all", gateway(1).exposing(&[]), Some("no-port")),
+        ("on that host's network", on_host(&[3001]), Some("routed gateway/gateway-1@vm-2 at 10.0.0.5:3001")),
+        ("there, and no port", on_host(&[]), Some("no-port")),
+        (
+            "outside Compose",
+            labelled(&[ENABLE]).publishing("0.0.0.0", 1, 3001),
+            Some("routed lonely/lonely@vm-2 at 10.0.0.5:1"),
+        ),
+    ];
+    assert_outcomes(&elsewhere("10.0.0.5"), table);
+    let ipv6 = published("0.0.0.0").publishing("::", 32769, 3001);
+    assert_eq!(outcome(&ipv6, &elsewhere("fd00::5")).unwrap(), "routed gateway/gateway-1@vm-2 at [fd00::5]:32769");
+    let considered = evaluate(&gateway(1), &elsewhere("10.0.0.5")).unwrap().considered;
+    assert_eq!(considered.name, "shop-gateway-1@vm-2");
+}
+
+#[test]
+fn our_project_counts_for_other_hosts() {
+    let mut scope = Scope { own_project: Some("shop".into()), ..elsewhere("10.0.0.5") };
+    scope.settings.project = None;
+    let container = gateway(1).publishing("0.0.0.0", 1, 3001);
+    assert!(outcome(&container, &scope).unwrap().starts_with("routed"));
+    scope.settings.project = Some("blog".to_owned());
+    assert_eq!(outcome(&container, &scope), None, "the flag is stronger");
+}
+
+#[test]
 fn the_port_is_the_only_one_exposed_unless_named() {
     let mut scope = inside(&["shop_default"]);
     let table = [
@@ -258,6 +322,16 @@ fn the_verdict_names_the_reason_and_the_fix() {
     for (container, text) in table {
         assert_eq!(verdict(container), text);
     }
+    let told =
+        |container: Container| evaluate(&container, &elsewhere("10.0.0.5")).unwrap().considered.verdict.to_string();
+    assert_eq!(
+        told(gateway(1)),
+        "it runs on another host, and its port 3001 is not published at 10.0.0.5 there: publish it, like ports: [\"3001\"]"
+    );
+    assert!(
+        told(gateway(1).publishing("127.0.0.1", 9, 3001))
+            .contains("not published at 10.0.0.5 there but at 127.0.0.1:9:")
+    );
 }
 
 #[test]

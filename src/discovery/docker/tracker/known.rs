@@ -37,6 +37,10 @@ impl Known {
     }
 
     pub(super) fn run(&self) -> Run {
-        self.container.run(self.sighting().and_then(|sighting| sighting.spec.network.as_deref()))
+        let network = self.sighting().and_then(|sighting| {
+            // A published port is on no network; any of the container's tells its runs apart.
+            sighting.spec.network.as_deref().or_else(|| self.container.networks.keys().next().map(String::as_str))
+        });
+        self.container.run(network)
     }
 }
