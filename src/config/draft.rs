@@ -1,11 +1,15 @@
 //! The settings while the table fills them in.
 
+mod dns;
+
 use std::net::SocketAddr;
 
 use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
-use super::settings::{DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token};
+use super::settings::{
+    DnsRules, DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token,
+};
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
 
@@ -24,6 +28,8 @@ pub(super) struct Draft {
     pub(super) docker_hosts: Vec<DockerHost>,
     pub(super) no_docker: bool,
     pub(super) statics: Vec<StaticReplica>,
+    pub(super) dns: Vec<parse::DnsEntry>,
+    pub(super) dns_rules: DnsRules,
     pub(super) shutdown: ShutdownSettings,
     pub(super) log: LogSettings,
 }
@@ -41,6 +47,8 @@ impl Default for Draft {
             docker_hosts: Vec::new(),
             no_docker: false,
             statics: Vec::new(),
+            dns: Vec::new(),
+            dns_rules: DnsRules::default(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
         }
@@ -85,12 +93,14 @@ impl Draft {
     pub(super) fn finish(mut self) -> Settings {
         self.docker.service = self.proxy.service.clone();
         self.docker.defaults = self.defaults.clone();
+        let dns = self.dns_settings();
         let statics = self.statics.iter().map(|replica| self.static_replica(replica)).collect();
         Settings {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token.filter(|_| self.admin_write),
             docker: if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) },
+            dns,
             statics,
             shutdown: self.shutdown,
             log: self.log,

@@ -11,6 +11,7 @@ mod admin_drain;
 mod balancing;
 mod discovery;
 mod discovery_faults;
+mod dns;
 mod draining;
 mod proxy;
 mod reload;
