@@ -1,14 +1,13 @@
 //! The settings while the table fills them in.
 
-mod dns;
-
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{
-    DnsRules, DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token,
+    DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, SwarmSettings, Token,
 };
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
@@ -27,9 +26,11 @@ pub(super) struct Draft {
     pub(super) docker: DockerSettings,
     pub(super) docker_hosts: Vec<DockerHost>,
     pub(super) no_docker: bool,
+    /// Whether the engine is a manager whose Swarm is followed.
+    pub(super) is_swarm: bool,
+    pub(super) swarm_poll: Duration,
+    pub(super) swarm_idle_poll: Duration,
     pub(super) statics: Vec<StaticReplica>,
-    pub(super) dns: Vec<parse::DnsEntry>,
-    pub(super) dns_rules: DnsRules,
     pub(super) shutdown: ShutdownSettings,
     pub(super) log: LogSettings,
 }
@@ -46,9 +47,10 @@ impl Default for Draft {
             docker: DockerSettings::default(),
             docker_hosts: Vec::new(),
             no_docker: false,
+            is_swarm: false,
+            swarm_poll: Duration::ZERO,
+            swarm_idle_poll: Duration::ZERO,
             statics: Vec::new(),
-            dns: Vec::new(),
-            dns_rules: DnsRules::default(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
         }
@@ -93,14 +95,20 @@ impl Draft {
     pub(super) fn finish(mut self) -> Settings {
         self.docker.service = self.proxy.service.clone();
         self.docker.defaults = self.defaults.clone();
-        let dns = self.dns_settings();
+        let engines = if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) };
+        let hosts = engines.iter().map(|engine| engine.host.clone()).collect();
+        let swarm = self.is_swarm.then(|| SwarmSettings {
+            poll: self.swarm_poll,
+            idle_poll: self.swarm_idle_poll,
+            ..SwarmSettings::new(hosts, &self.docker)
+        });
         let statics = self.statics.iter().map(|replica| self.static_replica(replica)).collect();
         Settings {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token.filter(|_| self.admin_write),
-            docker: if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) },
-            dns,
+            docker: if self.is_swarm { Vec::new() } else { engines },
+            swarm,
             statics,
             shutdown: self.shutdown,
             log: self.log,

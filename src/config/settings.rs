@@ -1,7 +1,7 @@
 //! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
 
-mod dns;
 pub mod headers;
+mod swarm;
 
 use std::fmt;
 use std::hint::black_box;
@@ -17,7 +17,8 @@ use crate::provider::Provider;
 use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
 
-pub use self::dns::{DnsOnEmpty, DnsQuestion, DnsRules, DnsSettings, DnsTarget};
+pub use self::swarm::SwarmSettings;
+
 pub use self::headers::HeaderSettings;
 
 /// The most field lines that a head can be allowed.
@@ -34,8 +35,8 @@ pub struct Settings {
     pub admin_token: Option<Token>,
     /// The Docker engines to follow; none with `--no-docker`.
     pub docker: Vec<DockerSettings>,
-    /// The names to look up in the DNS.
-    pub dns: Vec<DnsSettings>,
+    /// The Swarm to follow, with `--swarm`.
+    pub swarm: Option<SwarmSettings>,
     /// The replicas of `--static`.
     pub statics: Vec<ReplicaSpec>,
     /// How to stop.
@@ -267,7 +268,7 @@ impl Default for Settings {
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9900)),
             admin_token: None,
             docker: vec![DockerSettings::default()],
-            dns: Vec::new(),
+            swarm: None,
             statics: Vec::new(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
