@@ -59,6 +59,7 @@ const ALL: &[&str] = &[
 const KEPT_IN: &[(&str, &[&str])] = &[
     ("bollard", &["discovery/docker/client.rs"]),
     ("dashmap", &["registry.rs"]),
+    ("hickory_resolver", &["discovery/dns/resolver.rs"]),
     ("listenfd", &["config/"]),
     ("std::env", &["config/", "cli.rs", "main.rs"]),
 ];

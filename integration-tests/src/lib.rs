@@ -1,6 +1,7 @@
 //! The test harness of evenkeel: everything a test needs in place of Docker and of real containers.
 //!
 //! - [`fake_engine`]: a Docker engine on a unix socket that can stall, drop, duplicate, reorder and die.
+//! - [`dns_server`]: a DNS server that changes its answers, lies, keeps silent and comes back.
 //! - [`test_replica`]: an HTTP replica on a loopback address of its own.
 //! - [`callers`]: clients that go on calling while something is restarted.
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
@@ -23,6 +24,7 @@
 pub mod callers;
 pub mod client;
 pub mod command;
+pub mod dns_server;
 pub mod docker_api;
 mod eventually;
 pub mod fake_engine;
@@ -37,8 +39,9 @@ pub mod sandbox;
 pub mod test_replica;
 pub mod wire;
 
+pub use dns_server::DnsServer;
 pub use eventually::{eventually, eventually_some};
-pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine, FakeSwarm, ServiceSpec};
+pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine};
 pub use test_replica::TestReplica;
 
 /// What the programs of this package return: nothing can be repaired by a caller, a failure is told and ends them.

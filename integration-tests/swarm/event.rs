@@ -110,8 +110,7 @@ fn availability(site: &Site<'_>, word: &str) {
 
 async fn roll(site: &Site<'_>, order: &str) {
     let order = format!("--update-order={order}");
-    site.docker(&["service", "update", "--detach", "--force", "--update-parallelism=1", &order, GATEWAY]);
-    site.lab.until_updated(GATEWAY).await;
+    site.lab.update_service(GATEWAY, &["--update-parallelism=1", &order]).await;
     site.lab.until_settled(GATEWAY, REPLICAS).await;
 }
 

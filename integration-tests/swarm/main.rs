@@ -58,6 +58,10 @@ struct Options {
     /// A variable for evenkeel, such as EVENKEEL_POLICY=round-robin; repeatable
     #[arg(long)]
     evenkeel_env: Vec<String>,
+    #[arg(long, default_value = "evenkeel:local")]
+    image: String,
+    #[arg(long, default_value = "evenkeel-replica:local")]
+    replica_image: String,
     /// For logs, records and results
     #[arg(long, default_value = "target/swarm")]
     scratch: PathBuf,
@@ -84,7 +88,8 @@ fn compare(options: &Options) -> Result<bool> {
     fs::create_dir_all(&options.scratch)?;
     let mut report = Report::new();
     for system in &options.systems {
-        Lab::with(&Plan::default(), async |lab| {
+        Lab::with(&Plan { images: &[], ..Plan::default() }, async |lab| {
+            lab.load(&[&options.image, &options.replica_image]);
             let told = all(options, lab, *system, &mut report).await;
             told.map_err(|error| error.to_string())
         })?;

@@ -57,7 +57,7 @@ impl<'a> Site<'a> {
         lab.make_swarm(1, NETWORK);
         let process = match system.peer() {
             None => {
-                let service = evenkeel(NETWORK, &lab.node(MANAGER).engine.socket_directory(), &options.evenkeel_env);
+                let service = evenkeel(NETWORK, &lab.node(MANAGER).engine.socket_directory(), options);
                 lab.create_service("evenkeel", &service.iter().map(String::as_str).collect::<Vec<_>>());
                 lab.until_settled("evenkeel", 1).await;
                 None
@@ -65,7 +65,7 @@ impl<'a> Site<'a> {
             Some(peer) => {
                 let network = format!("--network={NETWORK}");
                 let run = ["run", "--detach", "--no-healthcheck", &network, "--publish=8080:8080", "--name=balancer"];
-                lab.node(MANAGER).engine.docker(&[run.as_slice(), &["evenkeel-replica:local"]].concat());
+                lab.node(MANAGER).engine.docker(&[run.as_slice(), &[&options.replica_image]].concat());
                 let (program, arguments) = peer.program(&scratch, &SERVICE)?;
                 let mut command = lab.node(MANAGER).inside("balancer", program);
                 command.args(arguments);
@@ -82,7 +82,7 @@ impl<'a> Site<'a> {
             "--label=evenkeel.health.path=/ready",
             // An exec a second for each replica would be most of what two cores do.
             "--no-healthcheck",
-            "evenkeel-replica:local",
+            &options.replica_image,
         ];
         lab.create_service(GATEWAY, &gateway);
         lab.until_settled(GATEWAY, REPLICAS).await;
@@ -101,9 +101,7 @@ impl<'a> Site<'a> {
         let mut tasks = self.lab.until_settled(GATEWAY, REPLICAS).await;
         let nodes: HashSet<_> = tasks.iter().map(|task| &task.node).collect();
         if nodes.len() < self.lab.nodes().len() {
-            let all = ["service", "update", "--detach", "--force", "--update-parallelism=0", GATEWAY];
-            self.docker(&all);
-            self.lab.until_updated(GATEWAY).await;
+            self.lab.update_service(GATEWAY, &["--update-parallelism=0"]).await;
             tasks = self.lab.until_settled(GATEWAY, REPLICAS).await;
         }
         self.until_all_answer(&tasks).await
@@ -160,4 +158,15 @@ impl<'a> Site<'a> {
 /// What a container calls itself.
 pub(crate) fn hostname(container: &str) -> &str {
     container.get(..12).unwrap_or(container)
+}
+
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log().unwrap_or_else(|error| error.to_string());
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("--- {} said at last", self.system.name());
+            eprintln!("{}", lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n"));
+        }
+    }
 }

@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use integration_tests::peer::Peer;
 use serde::{Deserialize, Serialize};
 
+use crate::Options;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
@@ -35,7 +37,7 @@ impl System {
 }
 
 /// The options of evenkeel's service: as the page for Swarm has them, but for the log's format and port 8080.
-pub(crate) fn evenkeel(network: &str, sockets: &Path, env: &[String]) -> Vec<String> {
+pub(crate) fn evenkeel(network: &str, sockets: &Path, asked: &Options) -> Vec<String> {
     let mut options: Vec<String> = [
         "--constraint=node.role==manager",
         "--no-healthcheck",
@@ -43,6 +45,8 @@ pub(crate) fn evenkeel(network: &str, sockets: &Path, env: &[String]) -> Vec<Str
         "--env=EVENKEEL_SWARM=true",
         "--env=EVENKEEL_DOCKER_HOST=unix:///var/run/docker/docker.sock",
         "--env=EVENKEEL_SERVICE=gateway",
+        // A manager knows images only by name.
+        "--env=EVENKEEL_PORT=3001",
         "--env=EVENKEEL_LISTEN=0.0.0.0:8080",
         "--env=EVENKEEL_ADMIN_LISTEN=0.0.0.0:9900",
         "--env=EVENKEEL_LOG_FORMAT=json",
@@ -51,7 +55,7 @@ pub(crate) fn evenkeel(network: &str, sockets: &Path, env: &[String]) -> Vec<Str
     .into();
     options.push(format!("--network={network}"));
     options.push(format!("--mount=type=bind,readonly,source={},target=/var/run/docker", sockets.display()));
-    options.extend(env.iter().map(|variable| format!("--env={variable}")));
-    options.push("evenkeel:local".to_owned());
+    options.extend(asked.evenkeel_env.iter().map(|variable| format!("--env={variable}")));
+    options.push(asked.image.clone());
     options
 }

@@ -251,3 +251,19 @@ fn completions_know_the_settings() {
     assert_eq!(code, Some(0));
     assert!(out.contains("--connect-timeout") && out.contains("healthcheck"));
 }
+
+#[test]
+fn kubernetes_example() {
+    let manifest = include_str!("../../deploy/examples/kubernetes/evenkeel.yaml");
+    let args = manifest.lines().skip_while(|line| line.trim() != "args:").skip(1).map(str::trim);
+    let args = args.take_while(|line| line.starts_with(['-', '#'])).filter_map(|line| line.strip_prefix("- "));
+    let args: Vec<_> = args.collect();
+    assert_eq!(args.first(), Some(&"run"));
+    let (code, out, err) = run(&[&["check"], args.get(1..).unwrap()].concat());
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for line in
+        ["dns = [\"gateway=gateway.default.svc.cluster.local.:3001\"]", "no-docker = true", "lame-duck = \"10s\""]
+    {
+        assert!(out.contains(line), "{line:?} is not in\n{out}");
+    }
+}

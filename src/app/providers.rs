@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::statics::{Statics, sighting};
 use crate::change::{Change, Observed};
-use crate::config::settings::{DockerSettings, Settings, SwarmSettings};
+use crate::config::settings::{DnsSettings, DockerSettings, Settings};
+use crate::discovery::docker::OwnProject;
 use crate::discovery::status::DiscoveryStatus;
-use crate::discovery::{docker, swarm};
+use crate::discovery::{dns, docker};
 use crate::provider::Provider;
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::ReplicaSpec;
@@ -31,21 +32,21 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Providers {
     statics: Vec<ReplicaSpec>,
     docker: Vec<(DockerSettings, Arc<DiscoveryStatus>)>,
-    swarm: Option<(SwarmSettings, Arc<DiscoveryStatus>)>,
+    dns: Vec<(DnsSettings, Arc<DiscoveryStatus>)>,
 }
 
 impl Providers {
     /// Those of the settings.
     pub(super) fn new(settings: &Settings) -> Self {
         let docker = settings.docker.iter().map(|docker| (docker.clone(), status(docker.provider.clone()))).collect();
-        let swarm = settings.swarm.as_ref().map(|swarm| (swarm.clone(), status(swarm.provider.clone())));
-        Self { statics: settings.statics.clone(), docker, swarm }
+        let dns = settings.dns.iter().map(|dns| (dns.clone(), status(dns.provider.clone()))).collect();
+        Self { statics: settings.statics.clone(), docker, dns }
     }
 
     /// What those that follow something tell about themselves.
     pub(super) fn statuses(&self) -> Vec<Arc<DiscoveryStatus>> {
         let docker = self.docker.iter().map(|(_, status)| status);
-        docker.chain(self.swarm.iter().map(|(_, status)| status)).cloned().collect()
+        docker.chain(self.dns.iter().map(|(_, status)| status)).map(Arc::clone).collect()
     }
 
     /// Tells the registry what is known at once, and starts to follow the rest, and what changes about the settings,
@@ -64,15 +65,14 @@ impl Providers {
         }
         // Made here: the writer ends with the last sender, so there must be none but the providers'.
         let (changes, inbox) = mpsc::channel(CHANGES_WAITING);
-        let own_project = docker::OwnProject::new(self.docker.len());
-        for (engine, status) in self.docker {
-            let watcher = docker::Watcher::new(engine, status, changes.clone(), Arc::clone(&own_project));
+        let own_project = OwnProject::new(self.docker.len());
+        for (docker, status) in self.docker {
+            let watcher = docker::Watcher::new(docker, status, changes.clone(), Arc::clone(&own_project));
             let watcher = watcher.with_defaults_of(settings.clone());
             tasks.spawn(watcher.run(stop.clone()));
         }
-        if let Some((swarm, status)) = self.swarm {
-            let watcher = swarm::Watcher::new(swarm, status, changes.clone()).with_defaults_of(settings.clone());
-            tasks.spawn(watcher.run(stop.clone()));
+        for (dns, status) in self.dns {
+            tasks.spawn(dns::Watcher::new(dns, settings.clone(), status, changes.clone()).run(stop.clone()));
         }
         tasks.spawn(Statics::new(self.statics, registry, changes, settings.clone()).run(stop.clone()));
         tasks.spawn(write(writer, inbox, statuses));

@@ -1,13 +1,14 @@
 //! The settings while the table fills them in.
 
+mod dns;
+
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{
-    DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, SwarmSettings, Token,
+    DnsRules, DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token,
 };
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
@@ -26,11 +27,9 @@ pub(super) struct Draft {
     pub(super) docker: DockerSettings,
     pub(super) docker_hosts: Vec<DockerHost>,
     pub(super) no_docker: bool,
-    /// Whether the engine is a manager whose Swarm is followed.
-    pub(super) is_swarm: bool,
-    pub(super) swarm_poll: Duration,
-    pub(super) swarm_idle_poll: Duration,
     pub(super) statics: Vec<StaticReplica>,
+    pub(super) dns: Vec<parse::DnsEntry>,
+    pub(super) dns_rules: DnsRules,
     pub(super) shutdown: ShutdownSettings,
     pub(super) log: LogSettings,
 }
@@ -47,10 +46,9 @@ impl Default for Draft {
             docker: DockerSettings::default(),
             docker_hosts: Vec::new(),
             no_docker: false,
-            is_swarm: false,
-            swarm_poll: Duration::ZERO,
-            swarm_idle_poll: Duration::ZERO,
             statics: Vec::new(),
+            dns: Vec::new(),
+            dns_rules: DnsRules::default(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
         }
@@ -95,20 +93,14 @@ impl Draft {
     pub(super) fn finish(mut self) -> Settings {
         self.docker.service = self.proxy.service.clone();
         self.docker.defaults = self.defaults.clone();
-        let engines = if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) };
-        let hosts = engines.iter().map(|engine| engine.host.clone()).collect();
-        let swarm = self.is_swarm.then(|| SwarmSettings {
-            poll: self.swarm_poll,
-            idle_poll: self.swarm_idle_poll,
-            ..SwarmSettings::new(hosts, &self.docker)
-        });
+        let dns = self.dns_settings();
         let statics = self.statics.iter().map(|replica| self.static_replica(replica)).collect();
         Settings {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token.filter(|_| self.admin_write),
-            docker: if self.is_swarm { Vec::new() } else { engines },
-            swarm,
+            docker: if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) },
+            dns,
             statics,
             shutdown: self.shutdown,
             log: self.log,

@@ -1,10 +1,10 @@
 //! The table of settings. A row is the flag, the variable, the file key, the default, the help and the parser of
 //! one setting at once, so that they cannot drift apart.
 
+pub(super) mod dns;
 mod front;
 mod health;
 mod routing;
-mod swarm;
 
 use super::docker_host;
 use super::key::{Fallback, Key, Kind};
@@ -21,6 +21,7 @@ fn put<T>(place: &mut T, parsed: Parsed<T>) -> Parsed<()> {
 const LISTENERS: &str = "Listeners";
 const ROUTING: &str = "Routing";
 const DOCKER: &str = "Docker";
+const DNS: &str = "DNS";
 const HEALTH: &str = "Health and draining";
 const TIMEOUTS: &str = "Timeouts";
 const LIMITS: &str = "Limits";
@@ -148,7 +149,7 @@ pub static KEYS: &[Key] = &[
         group: DOCKER,
         value: "BOOL",
         fallback: Fallback::Text("false"),
-        help: "Watch no Docker engine; only the static replicas are there",
+        help: "Watch no Docker engine; only the static replicas and those of the DNS are there",
         kind: Kind::Switch(|d, t| put(&mut d.no_docker, parse::switch(t))),
     },
     Key {
@@ -191,9 +192,13 @@ pub static KEYS: &[Key] = &[
         help: "The time between two full lists of the containers",
         kind: Kind::Text(|d, t| put(&mut d.docker.resync_interval, parse::positive(t))),
     },
-    swarm::SWARM,
-    swarm::POLL,
-    swarm::IDLE_POLL,
+    dns::NAMES,
+    dns::SERVERS,
+    dns::TIMEOUT,
+    dns::MIN_TTL,
+    dns::MAX_TTL,
+    dns::LINGER,
+    dns::ON_EMPTY,
     health::PATH,
     health::STATUS,
     health::INTERVAL,

@@ -1,5 +1,7 @@
 //! Text → value. Every error quotes the text, says what is expected, and gives an example.
 
+mod dns;
+
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -16,6 +18,8 @@ use super::settings::{ListenFrom, cores};
 use crate::metrics::{Fault, Faults};
 use crate::replica::Statuses;
 use crate::service::ServiceName;
+
+pub(super) use self::dns::{DnsEntry, dns, dns_server};
 
 /// A value, or what is wrong with its text.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -248,7 +252,7 @@ fn replica_addr(text: &str) -> Parsed<SocketAddr> {
         return Err(format!("{text:?} needs a port, like {EXAMPLE}"));
     }
     if text.rsplit_once(':').map_or(text, |(host, _)| host).chars().any(|c| c.is_ascii_alphabetic()) {
-        return Err(format!("{text:?} is a hostname; DNS comes later, use an IP address, like {EXAMPLE}"));
+        return Err(format!("{text:?} is a hostname; say --dns, or use an IP address, like {EXAMPLE}"));
     }
     Err(format!("{text:?} is not an IP address with a port, like {EXAMPLE}"))
 }

@@ -7,8 +7,9 @@ use super::draft::Draft;
 use super::error::{Error, Errors};
 use super::flags::Flags;
 use super::key::{Fallback, Key, Kind};
+use super::keys::dns::MIN_TTL_NAME as DNS_MIN_TTL;
 use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, KEEPER, KEYS};
-use super::settings::{LogSettings, Settings, Token};
+use super::settings::{DnsRules, LogSettings, Settings, Token};
 use super::{Given, Layer, env, file, token};
 
 /// Everything that was typed, by source.
@@ -148,13 +149,15 @@ impl Sources {
     pub(super) fn contradictions(&self, draft: &Draft) -> Vec<Error> {
         let place = |name: &str| self.place(name);
         let mut errors = Vec::new();
-        if draft.no_docker && draft.statics.is_empty() {
-            let complaint = "true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001";
+        if draft.no_docker && draft.statics.is_empty() && draft.dns.is_empty() {
+            let complaint = "true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001 or --dns gateway.internal:3001";
             errors.push(Error::Value { place: place("no-docker"), complaint: complaint.to_owned() });
         }
-        if draft.no_docker && draft.is_swarm {
-            let complaint = "true needs an engine, which is a manager of the Swarm; leave out --no-docker";
-            errors.push(Error::Value { place: place("swarm"), complaint: complaint.to_owned() });
+        let DnsRules { min_ttl, max_ttl, .. } = draft.dns_rules;
+        if min_ttl > max_ttl {
+            let complaint =
+                format!("{min_ttl:?} is more than dns-max-ttl, {max_ttl:?}; an answer cannot hold at least so long");
+            errors.push(Error::Value { place: place(DNS_MIN_TTL), complaint });
         }
         let (listen, admin) = (draft.proxy.listen, draft.admin_listen);
         // A port that somebody else keeps is none that we bind.

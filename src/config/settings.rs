@@ -1,7 +1,7 @@
 //! The resolved settings: what every flag, variable and file key came to. Pure data, one struct per room.
 
+mod dns;
 pub mod headers;
-mod swarm;
 
 use std::fmt;
 use std::hint::black_box;
@@ -17,8 +17,7 @@ use crate::provider::Provider;
 use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
 
-pub use self::swarm::SwarmSettings;
-
+pub use self::dns::{DnsOnEmpty, DnsQuestion, DnsRules, DnsSettings, DnsTarget};
 pub use self::headers::HeaderSettings;
 
 /// The most field lines that a head can be allowed.
@@ -35,8 +34,8 @@ pub struct Settings {
     pub admin_token: Option<Token>,
     /// The Docker engines to follow; none with `--no-docker`.
     pub docker: Vec<DockerSettings>,
-    /// The Swarm to follow, with `--swarm`.
-    pub swarm: Option<SwarmSettings>,
+    /// The names to look up in the DNS.
+    pub dns: Vec<DnsSettings>,
     /// The replicas of `--static`.
     pub statics: Vec<ReplicaSpec>,
     /// How to stop.
@@ -268,7 +267,7 @@ impl Default for Settings {
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9900)),
             admin_token: None,
             docker: vec![DockerSettings::default()],
-            swarm: None,
+            dns: Vec::new(),
             statics: Vec::new(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),

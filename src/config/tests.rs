@@ -8,7 +8,10 @@ use clap::{Args, Command, FromArgMatches};
 use proptest::prelude::*;
 
 use super::keys::{CONFIG, KEYS};
-use super::settings::{EjectSettings, HoldSettings, LimitSettings, ListenFrom, LogFormat, Settings};
+use super::settings::{
+    DnsOnEmpty, DnsQuestion, DnsRules, DnsTarget, EjectSettings, HoldSettings, LimitSettings, ListenFrom, LogFormat,
+    Settings,
+};
 use super::{Error, Errors, Flags, Resolved, Sources};
 use crate::metrics::Fault;
 use crate::replica::Statuses;
@@ -60,7 +63,6 @@ fn every_key_has_a_flag_a_variable_and_a_file_key() {
         let (is_switch, also) = match key.name {
             "no-docker" => (true, vec!["--static=gateway=10.1.1.1:1"]),
             "admin-write" => (true, vec!["--admin-token=sesame-open-wide"]),
-            "swarm" => (true, vec![]),
             _ => (false, vec![]),
         };
         let example = if is_switch { "true" } else { key.example() };
@@ -168,8 +170,10 @@ fn every_setting_reaches_its_place() {
         --max-body-bytes 21MiB --max-connections 22 --max-connections-per-client 23 --eject-on 503,connect \
         --eject-failures 24 --eject-rate 25 --eject-time 26s --slow-start 27s \
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --proxy-protocol 10.0.0.5,fd00::/8 --health-endpoint /lb --lame-duck 15s --shutdown-timeout 0s --log debug \
-        --admin-write --admin-token sesame-open-wide --log-format json --listen-from /run/port.sock";
-    let Settings { proxy, admin_listen, admin_token, docker, swarm, statics, shutdown, log } =
+        --admin-write --admin-token sesame-open-wide --log-format json --listen-from /run/port.sock \
+        --dns box:28,x=srv:y --dns-server ::1,10.0.0.2:5353 --dns-timeout 29s --dns-min-ttl 30s --dns-max-ttl 31s \
+        --dns-linger 32s --dns-on-empty drain";
+    let Settings { proxy, admin_listen, admin_token, docker, dns, statics, shutdown, log } =
         settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
     let seconds = Duration::from_secs;
     assert_eq!((proxy.listen.to_string(), admin_listen.to_string()), ("[::1]:80".into(), "127.0.0.1:0".into()));
@@ -196,7 +200,6 @@ fn every_setting_reaches_its_place() {
     assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(proxy.proxy_protocol, ["10.0.0.5/32".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     assert_eq!(proxy.health_endpoint.as_deref(), Some("/lb"));
-    assert_eq!(swarm, None);
     let docker = &docker[0];
     assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
     assert_eq!((docker.project.as_deref(), docker.network.as_deref()), (Some("shop"), Some("back")));
@@ -207,30 +210,16 @@ fn every_setting_reaches_its_place() {
     assert_eq!((docker.defaults.probe.interval, docker.defaults.probe.timeout), (seconds(4), seconds(5)));
     assert_eq!((docker.defaults.probe.healthy_threshold, docker.defaults.probe.unhealthy_threshold), (6, 7));
     assert_eq!((shutdown.lame_duck, shutdown.timeout, statics), (seconds(15), seconds(0), vec![]));
+    let rules = DnsRules {
+        servers: vec!["[::1]:53".parse().unwrap(), "10.0.0.2:5353".parse().unwrap()],
+        timeout: seconds(29),
+        min_ttl: seconds(30),
+        max_ttl: seconds(31),
+        linger: seconds(32),
+        on_empty: DnsOnEmpty::Drain,
+    };
+    assert!(dns.len() == 2 && dns.iter().all(|one| one.rules == rules && one.defaults == docker.defaults), "{dns:?}");
     assert_eq!((log.filter.as_str(), log.format), ("debug", LogFormat::Json));
-}
-
-#[test]
-fn with_swarm_the_engine_is_a_manager() {
-    let args = "--swarm --docker-host tcp://m:2375 --service api --project shop --port 81 --drain-timeout 8s";
-    let args: Vec<_> = args.split(' ').collect();
-    let Settings { docker, swarm, .. } = settings(&args, &[]);
-    let swarm = swarm.unwrap();
-    assert_eq!(
-        (docker.len(), swarm.provider.to_string(), swarm.hosts),
-        (0, "swarm".to_owned(), vec!["tcp://m:2375".to_owned()])
-    );
-    assert_eq!((swarm.service.as_str(), swarm.project.as_deref(), swarm.port), ("api", Some("shop"), Some(81)));
-    assert_eq!(swarm.defaults.drain_timeout, Some(Duration::from_secs(8)));
-    assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_millis(200), Duration::from_secs(5)));
-    let managers = settings(&["--swarm", "--docker-host", "unix:///a.sock,tcp://m:2375"], &[]);
-    assert_eq!(managers.swarm.unwrap().hosts, ["unix:///a.sock", "tcp://m:2375"]);
-    let swarm = settings(&["--swarm", "--swarm-poll", "1s", "--swarm-idle-poll=1m"], &[]).swarm.unwrap();
-    assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_secs(1), Duration::from_secs(60)));
-    assert_eq!(
-        complaints(&["--swarm", "--no-docker", "--static", "a=10.1.1.1:1"], &[]),
-        ["--swarm: true needs an engine, which is a manager of the Swarm; leave out --no-docker"]
-    );
 }
 
 #[test]
@@ -268,13 +257,35 @@ fn a_static_replica_can_have_a_name_and_a_weight() {
 }
 
 #[test]
+fn a_name_in_the_dns_is_looked_up_once_for_all_who_need_it() {
+    let args = ["--service=shop", "--dns=box:80,srv:_http._tcp.box,api=box:80", "--dns=api=box:81,shop=box:80"];
+    let dns = settings(&args, &[]).dns;
+    let seen: Vec<_> = dns.iter().map(|one| (one.provider.to_string(), &one.question, one.targets.clone())).collect();
+    let target = |service: &str, port| DnsTarget { service: service.into(), port };
+    let (host, srv) = (DnsQuestion::Host("box".to_owned()), DnsQuestion::Srv("_http._tcp.box".to_owned()));
+    let of_host = vec![target("shop", Some(80)), target("api", Some(80)), target("api", Some(81))];
+    assert_eq!(
+        seen,
+        [
+            ("dns:box".to_owned(), &host, of_host),
+            ("dns:srv:_http._tcp.box".to_owned(), &srv, vec![target("shop", None)])
+        ]
+    );
+    assert_eq!(settings(&["--no-docker", "--dns=box:80"], &[]).docker, [], "names are something to balance");
+    assert_eq!(
+        complaints(&["--dns-min-ttl=9s"], &[]),
+        ["--dns-min-ttl: 9s is more than dns-max-ttl, 5s; an answer cannot hold at least so long"]
+    );
+}
+
+#[test]
 fn an_address_belongs_to_a_service_once() {
     let args = ["--static", "a=10.1.1.1:1,10.1.1.1:1", "--static", "b=10.1.1.1:1,x", "--static", "a=10.1.1.1:01"];
     assert_eq!(
         complaints(&args, &[]),
         [
             "--static: \"a=10.1.1.1:1\" is there twice; list each address of a service once",
-            "--static: \"x\" is a hostname; DNS comes later, use an IP address, like 10.1.1.1:3001",
+            "--static: \"x\" is a hostname; say --dns, or use an IP address, like 10.1.1.1:3001",
             "--static: \"a=10.1.1.1:1\" is there twice; list each address of a service once",
         ]
     );
@@ -315,7 +326,7 @@ fn values_that_contradict_each_other_are_refused() {
     assert_eq!(
         complaints(&["--no-docker", "--admin-listen", "127.0.0.1:8080"], &[]),
         [
-            "--no-docker: true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001",
+            "--no-docker: true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001 or --dns gateway.internal:3001",
             "--admin-listen: \"127.0.0.1:8080\" is taken by listen; use another port, like 0.0.0.0:9900",
         ]
     );

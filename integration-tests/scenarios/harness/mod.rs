@@ -5,6 +5,7 @@ pub(crate) mod docker;
 mod load;
 mod project;
 mod relay;
+pub(crate) mod swarm;
 
 pub(crate) use admin::Admin;
 pub(crate) use integration_tests::lab::{Engine, PATIENCE};

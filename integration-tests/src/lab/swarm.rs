@@ -131,17 +131,24 @@ impl Lab {
         .await
     }
 
-    /// Waits until a rolling update of a service is over.
+    /// Updates a service with such options and waits until that is over.
     ///
     /// # Panics
     /// If it pauses or does not end.
-    pub async fn until_updated(&self, service: &str) {
-        eventually(PATIENCE * 3, &format!("{service} is updated"), async || {
+    pub async fn update_service(&self, service: &str, args: &[&str]) {
+        let status = async || {
             let found = self.node(1).engine.api().get(&format!("/services/{service}")).await;
-            let found = found.unwrap_or_else(|error| panic!("{error}"));
-            let state = found["UpdateStatus"]["State"].as_str().unwrap_or("completed").to_owned();
-            assert!(!state.contains("paused"), "{}", found["UpdateStatus"]);
-            state == "completed"
+            found.unwrap_or_else(|error| panic!("{error}"))["UpdateStatus"].take()
+        };
+        // The last update is over until this one has begun.
+        let before = status().await["StartedAt"].take();
+        let update = ["service", "update", "--detach", "--force"];
+        self.node(1).engine.docker(&[update.as_slice(), args, &[service]].concat());
+        eventually(PATIENCE * 3, &format!("{service} is updated"), async || {
+            let now = status().await;
+            let state = now["State"].as_str().unwrap_or_default();
+            assert!(!state.contains("paused"), "{now}");
+            state == "completed" && now["StartedAt"] != before
         })
         .await;
     }

@@ -176,7 +176,7 @@ fn static_replicas_need_a_service_an_ip_and_a_port() {
             ("a=10.1.1.1", "\"10.1.1.1\" needs a port, like 10.1.1.1:3001"),
             ("a=[::1]", "\"[::1]\" needs a port, like 10.1.1.1:3001"),
             ("a=10.1.1.1:0", "\"10.1.1.1:0\" has port 0, which nobody can dial, like 10.1.1.1:3001"),
-            ("a=box:1", "\"box:1\" is a hostname; DNS comes later, use an IP address, like 10.1.1.1:3001"),
+            ("a=box:1", "\"box:1\" is a hostname; say --dns, or use an IP address, like 10.1.1.1:3001"),
             ("a=10.1.1.1:1*x", "the weight \"x\" is not a whole number from 0 to 65535, like 3"),
             ("a=10.1.1.1:1*65536", "the weight \"65536\" is not a whole number from 0 to 65535, like 3"),
             ("a=@10.1.1.1:1", "\"\" is not a name: letters, digits, `.`, `_` and `-`, like gateway"),

@@ -34,6 +34,13 @@ project = "shop"
 network = "back"
 port = 7
 resync-interval = "7s"
+dns = "gateway.internal:7"
+dns-server = "10.1.1.1"
+dns-timeout = "7s"
+dns-min-ttl = "7s"
+dns-max-ttl = "7s"
+dns-linger = "7s"
+dns-on-empty = "drain"
 health-path = "/up"
 health-interval = "7s"
 health-timeout = "7s"
@@ -119,6 +126,7 @@ fn what_is_live_changes_and_all_else_stays_and_waits() {
     expected.admin_token = None;
     expected.log = before.log.clone();
     expected.docker = before.docker.clone();
+    expected.dns = before.dns.clone();
     let ReplicaSpec { probe, drain_timeout, max_concurrency, .. } = expected.statics[0].clone();
     expected.docker[0].defaults = ReplicaDefaults { probe, drain_timeout, max_concurrency };
     assert_eq!(settings, expected);
@@ -164,7 +172,7 @@ fn a_file_that_is_wrong_is_refused_with_all_that_is_and_changes_nothing() {
 #[test]
 fn what_would_leave_nothing_to_balance_until_a_restart_is_refused() {
     let mut running = running_by("no-docker = true\nstatic = \"gateway=10.1.1.1:1\"", &[], &[]);
-    let expected = "no-docker: true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001";
+    let expected = "no-docker: true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001 or --dns gateway.internal:3001";
     assert_eq!(refused(&mut running, Ok(String::new())), [expected]);
     assert_eq!(running.settings().statics.len(), 1);
 }
@@ -175,4 +183,13 @@ fn the_documentation_has_the_same_table() {
     let rows = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
     let named: BTreeSet<_> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     assert_eq!(named, LIVE.iter().copied().collect());
+}
+
+#[test]
+fn the_rules_of_names_in_the_dns_are_live_and_the_names_are_not() {
+    let mut running = running_by("dns = \"box:1\"", &[], &[]);
+    let Reloaded { settings, changed, waiting } = reload(&mut running, "dns = \"other:1\"\ndns-max-ttl = \"9s\"");
+    assert_eq!((changed, waiting), (vec!["dns-max-ttl"], vec!["dns"]));
+    let [dns] = &settings.dns[..] else { panic!("{settings:?}") };
+    assert_eq!((dns.provider.to_string().as_str(), dns.rules.max_ttl.as_secs()), ("dns:box", 9));
 }

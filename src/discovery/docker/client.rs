@@ -13,9 +13,7 @@ use bollard::models::{
     ContainerSummaryHealthStatusEnum, ContainerSummaryStateEnum, EndpointSettings, EventMessage, EventMessageTypeEnum,
     Health, HealthStatusEnum, PortBinding, PortMap, PortSummary, PortSummaryTypeEnum,
 };
-use bollard::query_parameters::{
-    EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions, ListContainersOptionsBuilder,
-};
+use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as BollardError};
 use futures::{Stream, StreamExt as _};
 use tokio::net::lookup_host;
@@ -23,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::container::{Container, Details, Endpoint, Published, RunState, health_in_status};
-use super::event::{Event, FILTERS, Filters, Message, MessageKind};
+use super::event::{Event, FILTERS};
 use super::signal::Signal;
 
 /// How long the engine may take for an answer of a few lines.
@@ -38,7 +36,7 @@ const INSPECTS: usize = 32;
 
 /// Why the engine could not be asked, or what it said.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::discovery) enum DockerError {
+pub(super) enum DockerError {
     #[error("no Docker socket at {path}: mount its directory into the container, or set --docker-host")]
     NoSocket { path: String },
     #[error(
@@ -59,10 +57,6 @@ pub(in crate::discovery) enum DockerError {
     StreamEnded,
     #[error("the event stream is dead: a list shows what no event told")]
     StreamDead,
-    #[error("{host} is no manager of a Swarm: name a manager's socket with --docker-host, or leave out --swarm")]
-    NoManager { host: String },
-    #[error("there is no {0}")]
-    NotFound(String),
     #[error("{0}")]
     Other(String),
 }
@@ -70,14 +64,14 @@ pub(in crate::discovery) enum DockerError {
 impl DockerError {
     /// Whether nobody was there, so that to try again costs an engine nothing. One that starts takes connections before it
     /// answers; who has waited for that in vain has waited long enough.
-    pub(in crate::discovery) fn is_absence(&self) -> bool {
+    pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::NoSocket { .. } | Self::Unreachable { .. } | Self::TimedOut { .. })
     }
 }
 
 /// A connection to one engine. Cheap to clone; each call opens a socket of its own.
 #[derive(Clone)]
-pub(in crate::discovery) struct Client {
+pub(super) struct Client {
     docker: Docker,
     host: String,
     inspects: Arc<Semaphore>,
@@ -85,7 +79,7 @@ pub(in crate::discovery) struct Client {
 
 impl Client {
     /// Connects to `unix:///path` or `tcp://host:port` and agrees on an API version.
-    pub(in crate::discovery) async fn connect(host: &str) -> Result<Self, DockerError> {
+    pub(super) async fn connect(host: &str) -> Result<Self, DockerError> {
         let bad_host = || DockerError::BadHost { host: host.to_owned() };
         let docker = match host.split_once("://").ok_or_else(bad_host)? {
             ("unix", _) => Docker::connect_with_unix(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
@@ -99,53 +93,31 @@ impl Client {
         Ok(Self { docker, host: host.to_owned(), inspects })
     }
 
-    /// Every event of a container since the given time, until the stream ends in an error.
+    /// Every event since the given time, until the stream ends in an error.
     pub(super) fn events(&self, since: SystemTime) -> impl Stream<Item = Result<Event, DockerError>> + use<> {
-        self.messages(since, FILTERS).filter_map(|message| {
-            let event = message.map(|message| Event::of(&message)).transpose();
-            std::future::ready(event)
-        })
-    }
-
-    /// Every event since the given time that passes the filters, until the stream ends in an error.
-    pub(in crate::discovery) fn messages(
-        &self,
-        since: SystemTime,
-        filters: &Filters,
-    ) -> impl Stream<Item = Result<Message, DockerError>> + use<> {
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = format!("{}.{:09}", since.as_secs(), since.subsec_nanos());
-        let filters: HashMap<_, _> = filters.iter().map(|(key, values)| (*key, values.to_vec())).collect();
+        let filters: HashMap<_, _> = FILTERS.into_iter().map(|(key, values)| (key, values.to_vec())).collect();
         let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
         let host = self.host.clone();
         self.docker.events(Some(options)).filter_map(move |message| {
-            let message = match message {
-                Ok(message) => read_message(message).map(Ok),
+            let event = match message {
+                Ok(message) => read_event(message).map(Ok),
                 Err(error) => Some(Err(explain(&host, &error))),
             };
-            std::future::ready(message)
+            std::future::ready(event)
         })
     }
 
     /// Every running container.
     pub(super) async fn list(&self) -> Result<Vec<Container>, DockerError> {
-        self.list_with(None).await
-    }
-
-    /// Every running container that has this label.
-    pub(in crate::discovery) async fn list_labelled(&self, label: &str) -> Result<Vec<Container>, DockerError> {
-        let filters = HashMap::from([("label", vec![label])]);
-        self.list_with(Some(ListContainersOptionsBuilder::default().filters(&filters).build())).await
-    }
-
-    async fn list_with(&self, options: Option<ListContainersOptions>) -> Result<Vec<Container>, DockerError> {
-        let list = self.docker.list_containers(options);
+        let list = self.docker.list_containers(None::<ListContainersOptions>);
         let rows = within(LONG_ANSWER, "the container list", list).await?.map_err(|error| self.explain(&error))?;
         Ok(rows.into_iter().filter_map(read_row).collect())
     }
 
     /// One container by id or id prefix; `None` if there is none.
-    pub(in crate::discovery) async fn inspect(&self, id: &str) -> Result<Option<Container>, DockerError> {
+    pub(super) async fn inspect(&self, id: &str) -> Result<Option<Container>, DockerError> {
         let _permit = self.inspects.acquire().await;
         let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         match within(SHORT_ANSWER, "an inspect", inspect).await? {
@@ -155,13 +127,8 @@ impl Client {
         }
     }
 
-    /// The version of the API that was agreed on: `1.41`.
-    pub(in crate::discovery) fn api_version(&self) -> String {
-        self.docker.client_version().to_string()
-    }
-
     /// Asks whether the engine is there.
-    pub(in crate::discovery) async fn ping(&self) -> Result<(), DockerError> {
+    pub(super) async fn ping(&self) -> Result<(), DockerError> {
         let answer = within(SHORT_ANSWER, "a ping", self.docker.ping()).await?;
         answer.map(drop).map_err(|error| self.explain(&error))
     }
@@ -204,17 +171,15 @@ fn explain(host: &str, error: &BollardError) -> DockerError {
     }
 }
 
-fn read_message(message: EventMessage) -> Option<Message> {
-    let actor = message.actor?;
-    let kind = match message.typ? {
-        EventMessageTypeEnum::CONTAINER => MessageKind::Container,
-        EventMessageTypeEnum::NETWORK => MessageKind::Network,
-        EventMessageTypeEnum::SERVICE => MessageKind::Service,
-        EventMessageTypeEnum::NODE => MessageKind::Node,
-        _ => return None,
-    };
+fn read_event(message: EventMessage) -> Option<Event> {
+    let (action, actor) = (message.action?, message.actor?);
     let attributes = actor.attributes.unwrap_or_default();
-    Some(Message { kind, action: message.action?, actor: actor.id?, attributes })
+    let attribute = |key: &str| attributes.get(key).map(String::as_str);
+    match message.typ? {
+        EventMessageTypeEnum::CONTAINER => Event::of_container(&actor.id?, &action, attribute("signal")),
+        EventMessageTypeEnum::NETWORK => Event::of_network(attribute("name")?, &action, attribute("container")?),
+        _ => None,
+    }
 }
 
 fn read_row(row: ContainerSummary) -> Option<Container> {

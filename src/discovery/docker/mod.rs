@@ -1,18 +1,18 @@
 //! The Docker provider: `client` talks to the engine, `tracker` decides what an event, an inspect or a list comes to,
 //! `evaluate` judges one container by its `labels` and by our own `identity`, and [`Watcher`] drives it all.
 
-pub(super) mod backoff;
-pub(super) mod client;
-pub(super) mod container;
-pub(super) mod evaluate;
-pub(super) mod event;
+mod backoff;
+mod client;
+mod container;
+mod evaluate;
+mod event;
 #[cfg(test)]
 mod fixtures;
-pub(super) mod identity;
-pub(super) mod labels;
+mod identity;
+mod labels;
 mod own_project;
 mod published;
-pub(super) mod signal;
+mod signal;
 mod tracker;
 mod watcher;
 
