@@ -1,6 +1,7 @@
 //! The Docker engines: `[NAME=]URL`, and what several of them come to.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 
 use super::parse::{self, Parsed};
 use super::settings::DockerSettings;
@@ -19,6 +20,8 @@ pub(super) struct DockerHost {
     host: Option<String>,
     /// The address that was given.
     address: Option<String>,
+    /// The directory with certificates that was given, or `off`.
+    cert_path: Option<String>,
 }
 
 impl DockerHost {
@@ -36,7 +39,8 @@ impl DockerHost {
         };
         let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
         let host = host_of(url).map_err(|()| not_an_engine(text))?.map(str::to_owned);
-        let mut typed = Self { name: name.map(str::to_owned), url: url.to_owned(), host, address: None };
+        let mut typed =
+            Self { name: name.map(str::to_owned), url: url.to_owned(), host, address: None, cert_path: None };
         query.into_iter().flat_map(|query| query.split('&')).try_for_each(|option| typed.read(option))?;
         Ok(typed)
     }
@@ -48,7 +52,12 @@ impl DockerHost {
             Some(("address", value)) => {
                 return Err(format!("{value:?} is not an IP address or a host's name, like address=10.1.1.2"));
             }
-            _ => return Err(format!("{option:?} is not an option of a Docker host, like address=10.1.1.2")),
+            Some(("cert-path", value)) if !value.is_empty() => self.cert_path = Some(value.to_owned()),
+            _ => {
+                return Err(format!(
+                    "{option:?} is not an option of a Docker host, like address=10.1.1.2 or cert-path=/etc/vm-2"
+                ));
+            }
         }
         Ok(())
     }
@@ -70,9 +79,17 @@ impl DockerHost {
     /// Where the ports that its containers publish are dialled, unless we run there ourselves; `None`: the containers'
     /// own addresses are. A lone tcp:// without a name is taken for a proxy before our own engine.
     fn published_at(&self, is_lone: bool) -> Option<&str> {
-        let is_told = self.name.is_some() || !is_lone;
+        // Over SSH nobody reaches a container's own address.
+        let is_told = self.name.is_some() || !is_lone || self.url.starts_with("ssh://");
         let host = self.host.as_deref().filter(|host| is_told && !is_loopback(host));
         self.address.as_deref().or(host)
+    }
+
+    /// The directory of its certificates; `common` is that of all engines.
+    fn certificates(&self, common: Option<&Path>) -> Option<PathBuf> {
+        let own = self.cert_path.as_deref();
+        let path = own.map(Path::new).or(common).filter(|_| own != Some("off"));
+        path.filter(|_| self.url.starts_with("tcp://")).map(Path::to_owned)
     }
 }
 
@@ -99,6 +116,7 @@ pub(super) fn settings(hosts: &[DockerHost], common: &DockerSettings) -> Vec<Doc
         DockerSettings {
             provider: name.map_or(Provider::DOCKER, |name| Provider::named(ProviderKind::Docker, name)),
             host: typed.url.clone(),
+            cert_path: typed.certificates(common.cert_path.as_deref()),
             published_at: typed.published_at(is_lone).map(str::to_owned),
             ..common.clone()
         }
@@ -108,7 +126,7 @@ pub(super) fn settings(hosts: &[DockerHost], common: &DockerSettings) -> Vec<Doc
 
 fn not_an_engine(text: &str) -> String {
     match text.split_once("://").map(|(head, _)| head.rsplit('=').next().unwrap_or(head)) {
-        Some("unix" | "tcp") | None => format!("{text:?} is not the address of a Docker engine, {EXAMPLES}"),
+        Some("unix" | "tcp" | "ssh") | None => format!("{text:?} is not the address of a Docker engine, {EXAMPLES}"),
         Some(scheme) => format!("{text:?}: {scheme}:// is not supported, {EXAMPLES}"),
     }
 }
@@ -121,6 +139,16 @@ fn host_of(url: &str) -> Result<Option<&str>, ()> {
             let (host, port) = authority.rsplit_once(':').ok_or(())?;
             let is_port = port.parse().is_ok_and(|port: u16| port > 0);
             if is_port && is_host(host) { Ok(Some(host.trim_matches(['[', ']']))) } else { Err(()) }
+        }
+        Some(("ssh", authority)) => {
+            let (user, rest) = authority.split_once('@').map_or((None, authority), |(user, rest)| (Some(user), rest));
+            let (host, port) = match rest.rsplit_once(':') {
+                Some((host, port)) if !port.ends_with(']') => (host, port),
+                _ => (rest, "22"),
+            };
+            let is_port = port.parse().is_ok_and(|port: u16| port > 0);
+            let is_good = is_port && is_host(host) && user.is_none_or(|user| parse::name(user).is_ok());
+            if is_good { Ok(Some(host.trim_matches(['[', ']']))) } else { Err(()) }
         }
         _ => Err(()),
     }
@@ -159,7 +187,16 @@ mod tests {
 
     #[test]
     fn an_engine_is_a_socket_or_a_tcp_address_and_may_have_a_name() {
-        for good in ["unix:///run/docker.sock", "tcp://docker-proxy:2375", "tcp://[::1]:1", "tcp://10.0.0.1:2375"] {
+        for good in [
+            "unix:///run/docker.sock",
+            "tcp://docker-proxy:2375",
+            "tcp://[::1]:1",
+            "tcp://10.0.0.1:2375",
+            "ssh://box",
+            "ssh://me@box:2222",
+            "ssh://[fd00::1]",
+            "ssh://[fd00::1]:22",
+        ] {
             assert_eq!(parse(good).url, good);
             assert_eq!(
                 parse(&format!("vm-1={good}?address=box")),
@@ -179,7 +216,10 @@ mod tests {
         {
             assert_eq!(told(bad), format!("{bad:?} is not the address of a Docker engine, {EXAMPLES}"));
         }
-        assert_eq!(told("tcp://a:1?adress=b"), "\"adress=b\" is not an option of a Docker host, like address=10.1.1.2");
+        assert_eq!(
+            told("tcp://a:1?adress=b"),
+            "\"adress=b\" is not an option of a Docker host, like address=10.1.1.2 or cert-path=/etc/vm-2"
+        );
         assert_eq!(
             told("tcp://a:1?address=b:1"),
             "\"b:1\" is not an IP address or a host's name, like address=10.1.1.2"
@@ -189,7 +229,8 @@ mod tests {
 
     #[test]
     fn which_engines_are_dialled_at_published_ports_unless_we_run_there() {
-        let table: [(&[&str], &[&str]); 7] = [
+        let table: [(&[&str], &[&str]); 8] = [
+            (&["ssh://me@10.0.0.5"], &["docker ssh://me@10.0.0.5 Some(\"10.0.0.5\")"]),
             (&["unix:///d.sock"], &["docker unix:///d.sock None"]),
             (&["tcp://socket-proxy:1"], &["docker tcp://socket-proxy:1 None"]),
             (&["vm=tcp://10.0.0.5:1"], &["docker:vm tcp://10.0.0.5:1 Some(\"10.0.0.5\")"]),
@@ -210,6 +251,23 @@ mod tests {
         ];
         for (texts, expected) in table {
             assert_eq!(settings_of(texts), expected, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_for_all_tcp_engines_or_for_one() {
+        let common = DockerSettings { cert_path: Some("/all".into()), ..DockerSettings::default() };
+        let table = [
+            ("tcp://a:1", Some("/all")),
+            ("tcp://a:1?cert-path=/own", Some("/own")),
+            ("tcp://a:1?cert-path=off", None),
+            ("tcp://a:1?address=b&cert-path=/own", Some("/own")),
+            ("unix:///d.sock", None),
+            ("ssh://a", None),
+        ];
+        for (text, expected) in table {
+            let settings = settings(&[parse(text)], &common).remove(0);
+            assert_eq!(settings.cert_path.as_deref(), expected.map(Path::new), "{text}");
         }
     }
 

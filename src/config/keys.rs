@@ -33,6 +33,8 @@ pub(super) const ADMIN_LISTEN: &str = "admin-listen";
 pub(super) const ADMIN_WRITE: &str = "admin-write";
 pub(super) const ADMIN_TOKEN: &str = "admin-token";
 pub(super) const ADMIN_TOKEN_FILE: &str = "admin-token-file";
+/// The key of the Docker engines.
+pub(super) const DOCKER_HOST: &str = "docker-host";
 
 /// The keys that keeping a port takes.
 pub(super) const KEEPER: &[&str] = &["listen", "log", "log-format"];
@@ -153,12 +155,20 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Switch(|d, t| put(&mut d.no_docker, parse::switch(t))),
     },
     Key {
-        name: "docker-host",
+        name: DOCKER_HOST,
         group: DOCKER,
         value: "[NAME=]URL,…",
         fallback: Fallback::Text("unix:///var/run/docker.sock"),
-        help: "The Docker engines, each unix:///path or tcp://host:port, with ?address=HOST where its published ports are reached at another address; without it, DOCKER_HOST holds; repeatable",
+        help: "The Docker engines, each unix:///path, tcp://host:port or ssh://user@host, with ?address=HOST where its published ports are reached at another address; without it, DOCKER_HOST holds; repeatable",
         kind: Kind::List(|d, t| docker_host::add(&mut d.docker_hosts, t)),
+    },
+    Key {
+        name: "docker-cert-path",
+        group: DOCKER,
+        value: "DIR",
+        fallback: Fallback::Unset { means: "no TLS", example: "/etc/evenkeel/docker" },
+        help: "Speak TLS to tcp:// engines, with ca.pem, cert.pem and key.pem in this directory; ?cert-path=DIR or =off for one engine; without it, DOCKER_CERT_PATH holds where DOCKER_HOST and DOCKER_TLS_VERIFY do",
+        kind: Kind::Text(|d, t| put(&mut d.docker.cert_path, Ok(Some(t.into())))),
     },
     Key {
         name: "project",

@@ -20,6 +20,7 @@ pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod token;
+mod watched;
 
 use std::collections::BTreeMap;
 

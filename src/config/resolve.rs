@@ -8,9 +8,9 @@ use super::error::{Error, Errors};
 use super::flags::Flags;
 use super::key::{Fallback, Key, Kind};
 use super::keys::dns::MIN_TTL_NAME as DNS_MIN_TTL;
-use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, KEEPER, KEYS};
+use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, DOCKER_HOST, KEEPER, KEYS};
 use super::settings::{DnsRules, LogSettings, Settings, Token};
-use super::{Given, Layer, env, file, token};
+use super::{Given, Layer, env, file, token, watched};
 
 /// Everything that was typed, by source.
 #[derive(Clone, Debug)]
@@ -176,9 +176,12 @@ impl Sources {
 pub(super) fn parse<'a>(given: impl Fn(&Key) -> Option<&'a Given>, errors: &mut Vec<Error>) -> (Draft, Vec<Line>) {
     let mut draft = Draft::default();
     let mut lines = Vec::with_capacity(KEYS.len());
+    let host = KEYS.iter().find(|key| key.name == DOCKER_HOST).and_then(&given);
+    let is_ambient = host.is_some_and(|host| host.place == env::DOCKER_HOST);
     for key in KEYS {
-        // A machine's DOCKER_HOST is none of our business where no engine is watched.
-        let given = given(key).filter(|given| !(draft.no_docker && given.place == env::DOCKER_HOST));
+        // What a machine's variables say of an engine is none of our business where that one is not watched.
+        let is_watched = is_ambient && !draft.no_docker;
+        let given = given(key).filter(|given| is_watched || !env::AMBIENT.contains(&given.place.as_str()));
         errors.extend(apply(key, given, &mut draft));
         lines.push(Line { key, given: given.cloned() });
     }
@@ -208,7 +211,8 @@ impl Line {
 }
 
 impl Resolved {
-    /// A file that would come to the same settings, with a comment on each key that says where it came from.
+    /// A file that would come to the same settings, with a comment on each key that says where it came from; then, in comments,
+    /// what each provider would watch.
     pub fn to_toml(&self) -> String {
         let mut toml = String::new();
         let mut group = "";
@@ -228,6 +232,10 @@ impl Resolved {
             };
             // A line break in the path of the file would end the comment.
             let _ = writeln!(toml, "{setting:<44} # {}", source.replace(char::is_control, " "));
+        }
+        let _ = writeln!(toml, "\n# What is watched");
+        for line in watched::lines(&self.settings) {
+            let _ = writeln!(toml, "# {}", line.replace(char::is_control, " "));
         }
         toml
     }

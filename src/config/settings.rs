@@ -166,8 +166,10 @@ pub struct ReplicaDefaults {
 pub struct DockerSettings {
     /// As which provider the registry knows it. Where that has a name, its replicas' names end in it: `gateway-3@vm-2`.
     pub provider: Provider,
-    /// `unix:///path` or `tcp://host:port`.
+    /// `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`.
     pub host: String,
+    /// The directory of the certificates, if a `tcp://` engine speaks TLS.
+    pub cert_path: Option<PathBuf>,
     /// The host's name or IP address at which the ports that its containers publish are dialled, unless one of them is
     /// evenkeel's own; `None`: the containers' own addresses are dialled.
     pub published_at: Option<String>,
@@ -338,6 +340,7 @@ impl Default for DockerSettings {
         Self {
             provider: Provider::DOCKER,
             host: "unix:///var/run/docker.sock".to_owned(),
+            cert_path: None,
             published_at: None,
             service: ServiceName::from("gateway"),
             project: None,

@@ -130,6 +130,34 @@ fn docker_host_counts_only_where_nothing_of_ours_speaks() {
 }
 
 #[test]
+fn dockers_own_variables_for_tls_count_with_its_host() {
+    let path = |args: &[&str], more: Variables<'_>| {
+        let tls = [("DOCKER_HOST", "tcp://box:2376"), ("DOCKER_TLS_VERIFY", "1"), ("HOME", "/home/me")];
+        settings(args, &[&tls, more].concat()).docker.remove(0).cert_path
+    };
+    assert_eq!(path(&[], &[]), Some("/home/me/.docker".into()));
+    assert_eq!(path(&[], &[("DOCKER_CERT_PATH", "/certs")]), Some("/certs".into()));
+    assert_eq!(path(&[], &[("DOCKER_CERT_PATH", "/certs"), ("DOCKER_TLS_VERIFY", "")]), None);
+    assert_eq!(path(&["--docker-cert-path", "/ours"], &[("DOCKER_CERT_PATH", "/certs")]), Some("/ours".into()));
+    assert_eq!(path(&["--docker-host", "tcp://socket-proxy:2375"], &[]), None, "it was said of another engine");
+}
+
+#[test]
+fn check_says_what_each_provider_would_watch() {
+    let args =
+        ["--docker-host=unix:///a", "--docker-host=b=tcp://b:1?cert-path=/c", "--static=gateway=10.1.1.1:1,10.1.1.2:1"];
+    let toml = resolve(&args, &[("EVENKEEL_PROJECT", "shop")]).unwrap().to_toml();
+    let expected = "\n# What is watched
+# docker at unix:///a: container events; service gateway of project shop and what is labelled evenkeel.enable=true, \
+                    dialled at their own addresses
+# docker:b at tcp://b:1 with the certificates in /c: container events; service gateway of project shop and what is \
+                    labelled evenkeel.enable=true, dialled at the ports published on b, unless evenkeel runs there
+# static: 2 of gateway
+";
+    assert!(toml.ends_with(expected), "{toml}");
+}
+
+#[test]
 fn there_may_be_several_docker_engines() {
     let providers = |args: &[&str], variables: Variables<'_>| {
         let docker = settings(args, variables).docker.into_iter();

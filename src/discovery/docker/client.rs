@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use bollard::models::{
     Health, HealthStatusEnum, PortBinding, PortMap, PortSummary, PortSummaryTypeEnum,
 };
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions};
-use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as BollardError};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as BollardError};
 use futures::{Stream, StreamExt as _};
 use tokio::net::lookup_host;
 use tokio::sync::Semaphore;
@@ -23,6 +24,9 @@ use tokio::time::timeout;
 use super::container::{Container, Details, Endpoint, Published, RunState, health_in_status};
 use super::event::{Event, FILTERS};
 use super::signal::Signal;
+use super::ssh::{Complaint, Ssh};
+use super::tls::Tls;
+use super::transport::{Dial, Transport, TransportError};
 
 /// How long the engine may take for an answer of a few lines.
 const SHORT_ANSWER: Duration = Duration::from_secs(3);
@@ -33,6 +37,8 @@ const LONG_ANSWER: Duration = Duration::from_secs(10);
 const STREAM_HEAD_SECONDS: u64 = 120;
 /// Inspects under way at once: each is a connection of its own.
 const INSPECTS: usize = 32;
+/// The same where each connection is a login.
+const INSPECTS_BY_SSH: usize = 3;
 
 /// Why the engine could not be asked, or what it said.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +51,17 @@ pub(super) enum DockerError {
     Forbidden { host: String },
     #[error("nothing listens at {host}: is the Docker engine running? ({cause})")]
     Unreachable { host: String, cause: String },
-    #[error("--docker-host {host:?} should be unix:///path or tcp://host:port")]
+    #[error(
+        "no TLS to {host}: {cause}; see that ca.pem, cert.pem and key.pem are right, and the engine's name in its own"
+    )]
+    Tls { host: String, cause: String },
+    #[error("{host} speaks TLS: say where the certificates are with --docker-cert-path")]
+    WantsTls { host: String },
+    #[error("there is no `ssh` here to reach {host} with: use an image that has it, or tcp:// with certificates")]
+    NoSsh { host: String },
+    #[error("ssh to {host} failed: {told}")]
+    Ssh { host: String, told: String },
+    #[error("--docker-host {host:?} should be unix:///path, tcp://host:port or ssh://user@host")]
     BadHost { host: String },
     #[error("the address of {host:?} cannot be found, so what is published there cannot be dialled: {cause}")]
     Unresolved { host: String, cause: String },
@@ -73,24 +89,61 @@ impl DockerError {
 #[derive(Clone)]
 pub(super) struct Client {
     docker: Docker,
-    host: String,
+    origin: Origin,
     inspects: Arc<Semaphore>,
 }
 
+/// Whom errors are about.
+#[derive(Clone)]
+struct Origin {
+    host: String,
+    complaint: Complaint,
+}
+
+/// An engine that is reached over connections of our own making.
+fn over(dial: impl Dial + 'static) -> Result<Docker, BollardError> {
+    let transport = Arc::new(Transport::new(dial));
+    let send = move |request: BollardRequest| {
+        let transport = Arc::clone(&transport);
+        async move {
+            transport.send(request).await.map_err(|error| match error {
+                TransportError::Dial(error) => BollardError::from(error),
+                TransportError::Http(error) => BollardError::from(error),
+            })
+        }
+    };
+    Docker::connect_with_custom_transport(send, Some("http://docker"), STREAM_HEAD_SECONDS, API_DEFAULT_VERSION)
+}
+
 impl Client {
-    /// Connects to `unix:///path` or `tcp://host:port` and agrees on an API version.
-    pub(super) async fn connect(host: &str) -> Result<Self, DockerError> {
+    /// Connects to the engine and agrees on an API version.
+    pub(super) async fn connect(host: &str, cert_path: Option<&Path>) -> Result<Self, DockerError> {
         let bad_host = || DockerError::BadHost { host: host.to_owned() };
-        let docker = match host.split_once("://").ok_or_else(bad_host)? {
+        let origin = Origin { host: host.to_owned(), complaint: Complaint::default() };
+        let (scheme, rest) = host.split_once("://").ok_or_else(bad_host)?;
+        let docker = match (scheme, cert_path) {
             ("unix", _) => Docker::connect_with_unix(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
+            ("tcp", Some(directory)) => {
+                over(Tls::new(rest, directory).map_err(|cause| DockerError::Tls { host: host.to_owned(), cause })?)
+            }
             ("tcp" | "http", _) => Docker::connect_with_http(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
+            ("ssh", _) => over(Ssh::new(host, origin.complaint.clone())),
             _ => return Err(bad_host()),
         };
-        let docker = docker.map_err(|error| explain(host, &error))?;
-        let inspects = Arc::new(Semaphore::new(INSPECTS));
-        let negotiated = within(SHORT_ANSWER, "version", docker.negotiate_version()).await?;
-        let docker = negotiated.map_err(|error| explain(host, &error))?;
-        Ok(Self { docker, host: host.to_owned(), inspects })
+        let docker = docker.map_err(|error| origin.explain(&error))?;
+        let is_ssh = scheme == "ssh";
+        let inspects = Arc::new(Semaphore::new(if is_ssh { INSPECTS_BY_SSH } else { INSPECTS }));
+        // To log in takes its time.
+        let limit = if is_ssh { LONG_ANSWER } else { SHORT_ANSWER };
+        match within(limit, "version", docker.negotiate_version()).await? {
+            Ok(docker) => Ok(Self { docker, origin, inspects }),
+            Err(error) => {
+                if is_ssh {
+                    origin.complaint.wait().await;
+                }
+                Err(origin.explain(&error))
+            }
+        }
     }
 
     /// Every event since the given time, until the stream ends in an error.
@@ -99,11 +152,11 @@ impl Client {
         let since = format!("{}.{:09}", since.as_secs(), since.subsec_nanos());
         let filters: HashMap<_, _> = FILTERS.into_iter().map(|(key, values)| (key, values.to_vec())).collect();
         let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
-        let host = self.host.clone();
+        let origin = self.origin.clone();
         self.docker.events(Some(options)).filter_map(move |message| {
             let event = match message {
                 Ok(message) => read_event(message).map(Ok),
-                Err(error) => Some(Err(explain(&host, &error))),
+                Err(error) => Some(Err(origin.explain(&error))),
             };
             std::future::ready(event)
         })
@@ -134,7 +187,7 @@ impl Client {
     }
 
     fn explain(&self, error: &BollardError) -> DockerError {
-        explain(&self.host, error)
+        self.origin.explain(error)
     }
 }
 
@@ -150,24 +203,39 @@ async fn within<T>(limit: Duration, what: &'static str, answer: impl Future<Outp
     timeout(limit, answer).await.map_err(|_| DockerError::TimedOut { what, within: limit })
 }
 
-/// Says what is wrong in terms of what the reader can do about it.
-fn explain(host: &str, error: &BollardError) -> DockerError {
-    match error {
-        BollardError::SocketNotFoundError(path) => return DockerError::NoSocket { path: path.clone() },
-        BollardError::JsonDataError { message, .. } => return DockerError::Undecodable(message.clone()),
-        BollardError::JsonSerdeError { err } => return DockerError::Undecodable(err.to_string()),
-        _ => {}
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let host = host.to_owned();
-    match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::PermissionDenied) => DockerError::Forbidden { host },
-        Some(io::ErrorKind::NotFound) => DockerError::NoSocket { path: host },
-        Some(io::ErrorKind::ConnectionRefused) => DockerError::Unreachable { host, cause: cause.to_string() },
-        _ => DockerError::Other(format!("{error}: {cause}")),
+impl Origin {
+    /// Says what is wrong in terms of what the reader can do about it.
+    fn explain(&self, error: &BollardError) -> DockerError {
+        let host = self.host.clone();
+        match error {
+            BollardError::SocketNotFoundError(path) => return DockerError::NoSocket { path: path.clone() },
+            BollardError::JsonDataError { message, .. } => return DockerError::Undecodable(message.clone()),
+            BollardError::JsonSerdeError { err } => return DockerError::Undecodable(err.to_string()),
+            BollardError::DockerResponseServerError { status_code: 400, message }
+                if message.contains("HTTPS server") =>
+            {
+                return DockerError::WantsTls { host };
+            }
+            _ => {}
+        }
+        if let Some(told) = self.complaint.last_line() {
+            return DockerError::Ssh { host, told };
+        }
+        let mut cause: &dyn std::error::Error = match error {
+            BollardError::IOError { err } => err,
+            error => error,
+        };
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::PermissionDenied) => DockerError::Forbidden { host },
+            Some(io::ErrorKind::NotFound) if host.starts_with("ssh://") => DockerError::NoSsh { host },
+            Some(io::ErrorKind::NotFound) => DockerError::NoSocket { path: host },
+            Some(io::ErrorKind::ConnectionRefused) => DockerError::Unreachable { host, cause: cause.to_string() },
+            Some(io::ErrorKind::InvalidData) => DockerError::Tls { host, cause: cause.to_string() },
+            _ => DockerError::Other(format!("{error}: {cause}")),
+        }
     }
 }
 

@@ -157,7 +157,7 @@ mod tests {
         let network = ("shop_gateways", std::net::Ipv4Addr::new(10, 0, 0, 2));
         let port = engine.run(ContainerSpec::compose("shop", "port", 1).network(network.0, network.1));
         let me = engine.run(ContainerSpec::compose("shop", "evenkeel", 1).placed_in(&port));
-        let client = Client::connect(&engine.host()).await.unwrap();
+        let client = Client::connect(&engine.host(), None).await.unwrap();
         let find = async |id: &str| Identity::find_among(&client, &["nobody".to_owned(), id.to_owned()]).await.unwrap();
 
         let found = find(me.as_str()).await;

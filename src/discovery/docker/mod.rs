@@ -13,7 +13,10 @@ mod labels;
 mod own_project;
 mod published;
 mod signal;
+mod ssh;
+mod tls;
 mod tracker;
+mod transport;
 mod watcher;
 
 pub use own_project::OwnProject;

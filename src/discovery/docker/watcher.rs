@@ -158,7 +158,7 @@ impl Watcher {
     /// Subscribes, lists, follows: one connection, until it fails.
     async fn follow(&mut self) -> Result<Infallible, End> {
         let since = SystemTime::now();
-        let client = Client::connect(&self.settings.host).await?;
+        let client = Client::connect(&self.settings.host, self.settings.cert_path.as_deref()).await?;
         let mut own_project = self.own_project.follow();
         self.find_scope(&client, &mut own_project).await?;
         let mut events = pin!(client.events(since));

@@ -164,11 +164,11 @@ async fn a_socket_that_cannot_be_used_says_why() {
     let table = [
         (format!("unix://{}", path("missing")), format!("no Docker socket at {}: mount", path("missing")), true),
         (format!("unix://{}", path("stale")), format!("nothing listens at unix://{}: is the", path("stale")), true),
-        ("ssh://somewhere".to_owned(), "--docker-host \"ssh://somewhere\" should be unix://".to_owned(), false),
+        ("ftp://somewhere".to_owned(), "--docker-host \"ftp://somewhere\" should be unix://".to_owned(), false),
         ("/var/run/docker.sock".to_owned(), "--docker-host \"/var/run/docker.sock\" should be".to_owned(), false),
     ];
     for (host, text, is_absence) in table {
-        let error = Client::connect(&host).await.err().unwrap();
+        let error = Client::connect(&host, None).await.err().unwrap();
         assert!(error.to_string().starts_with(&text), "{error}");
         assert_eq!(error.is_absence(), is_absence, "{error}");
     }

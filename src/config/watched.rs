@@ -1,0 +1,46 @@
+//! What each provider would watch, in a line for people: `evenkeel check` ends with these.
+
+use std::collections::BTreeMap;
+
+use super::settings::{DnsSettings, DockerSettings, Settings};
+
+impl DockerSettings {
+    /// `docker:vm-2 at tcp://10.1.1.2:2375: …`
+    fn watched(&self) -> String {
+        let project =
+            self.project.as_deref().map_or("evenkeel's own project".to_owned(), |name| format!("project {name}"));
+        let certificates = self.cert_path.as_ref().map(|path| format!(" with the certificates in {}", path.display()));
+        let dialled = match &self.published_at {
+            Some(host) => format!("dialled at the ports published on {host}, unless evenkeel runs there"),
+            None => "dialled at their own addresses".to_owned(),
+        };
+        format!(
+            "{} at {}{}: container events; service {} of {project} and what is labelled evenkeel.enable=true, {dialled}",
+            self.provider,
+            self.host,
+            certificates.unwrap_or_default(),
+            self.service
+        )
+    }
+}
+
+impl DnsSettings {
+    /// `dns:gateway.internal: …`
+    fn watched(&self) -> String {
+        let services: Vec<_> = self.targets.iter().map(|target| target.service.as_str()).collect();
+        format!("{}: looked up whenever its answer expires; addresses of {}", self.provider, services.join(", "))
+    }
+}
+
+/// A line for each provider.
+pub(super) fn lines(settings: &Settings) -> Vec<String> {
+    let mut of_service = BTreeMap::<_, usize>::new();
+    for replica in &settings.statics {
+        *of_service.entry(&replica.service).or_default() += 1;
+    }
+    let statics =
+        of_service.iter().map(|(service, count)| format!("{count} of {service}")).collect::<Vec<_>>().join(", ");
+    let statics = (!statics.is_empty()).then(|| format!("static: {statics}"));
+    let docker = settings.docker.iter().map(DockerSettings::watched);
+    docker.chain(settings.dns.iter().map(DnsSettings::watched)).chain(statics).collect()
+}
