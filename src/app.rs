@@ -25,13 +25,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
-use crate::admin::{self, AdminState, Readiness};
-use crate::config::settings::{ListenFrom, ProxySettings, Settings};
+use crate::admin::{self, AdminState, Herald, Readiness};
+use crate::config::settings::{Advertised, ListenFrom, PeerSettings, ProxySettings, Settings};
 use crate::config::{Running, systemd};
 use crate::discovery::status::DiscoveryStatus;
 use crate::drain::Drains;
 use crate::health::{Ejector, Prober, SlowStart};
 use crate::metrics::{ProxyMetrics, Reloads};
+use crate::peers::Peers;
 use crate::port::{self, Keeper, PortError};
 use crate::proxy::{Admission, Context, Hold, Listener, ProxyError, Worker, connection_limit};
 use crate::registry::{Registry, RegistryWriter};
@@ -206,6 +207,7 @@ impl App {
         let (registry, writer) = Registry::new();
         let metrics = Arc::new(ProxyMetrics::default());
         let providers = Providers::new(&settings);
+        let peers = Arc::new(ourselves(&settings.peers));
         let readiness = Arc::new(Readiness::default());
         let (leaving, stop_accepting) = (CancellationToken::new(), CancellationToken::new());
         // Dropped on every early return, and with the app: no thread outlives it.
@@ -220,6 +222,7 @@ impl App {
             settings: live.proxy(),
             metrics: Arc::clone(&metrics),
             admission,
+            peers: Arc::clone(&peers),
             hold: Hold::new(Arc::clone(&metrics)),
             leaving: leaving.clone(),
             stop_accepting: stop_accepting.clone(),
@@ -246,10 +249,12 @@ impl App {
                 reloads: Arc::clone(&reloads),
                 service: settings.proxy.service.clone(),
                 token: settings.admin_token,
+                herald: herald(&settings.peers, proxy_addr, &peers, stop_control.token()),
                 version: env!("CARGO_PKG_VERSION"),
                 started: SystemTime::now(),
             },
             providers,
+            peers,
             stop: stop_control.token().clone(),
         };
         let runtime = single_threaded_runtime()?;
@@ -302,6 +307,8 @@ impl App {
     pub async fn shutdown(self) {
         self.readiness.set_terminating();
         self.leaving.cancel();
+        // Peers are to hear of it at once.
+        self.registry.announce();
         let settings = self.live.now().shutdown.clone();
         sleep(settings.lame_duck).await;
         self.stop_accepting.cancel();
@@ -314,6 +321,21 @@ impl App {
         drop(self.stop_control);
         let _ = tokio::task::spawn_blocking(move || join_all(vec![self.control])).await;
     }
+}
+
+/// Who we are to our peers.
+fn ourselves(settings: &PeerSettings) -> Peers {
+    let host_name = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let name = settings.name.clone().or_else(|| Some(host_name()).filter(|name| !name.is_empty()));
+    Peers::new(name.unwrap_or_else(|| "evenkeel".to_owned()), settings.token.clone(), settings.is_on())
+}
+
+/// What our peers are told, where clients come in at `listen`.
+fn herald(settings: &PeerSettings, listen: SocketAddr, peers: &Arc<Peers>, end: &CancellationToken) -> Herald {
+    let Advertised { address, port } = settings.advertise;
+    let advertised = Advertised { address, port: port.or(Some(listen.port())) };
+    let preference = if settings.hosts.is_empty() { 1 } else { settings.prefer_local };
+    Herald::new(Arc::clone(peers), advertised, preference, end.clone())
 }
 
 /// Waits for threads. A thread that panicked has already said so; the others are still waited for.
@@ -329,6 +351,7 @@ struct Control {
     writer: RegistryWriter,
     statuses: Vec<Arc<DiscoveryStatus>>,
     providers: Providers,
+    peers: Arc<Peers>,
     proxy: watch::Receiver<Arc<ProxySettings>>,
     settings: watch::Receiver<Arc<Settings>>,
     admin_listener: TcpListener,
@@ -340,7 +363,8 @@ impl Control {
     async fn run(self) {
         let readiness = Arc::clone(&self.admin.readiness);
         let mut tasks = JoinSet::new();
-        self.providers.spawn((self.registry.clone(), self.writer), &self.settings, &mut tasks, &self.stop);
+        let registry = (self.registry.clone(), self.writer);
+        self.providers.spawn(registry, &self.settings, &self.peers, &mut tasks, &self.stop);
         tasks.spawn(Drains::new(self.registry.clone()).run(self.stop.clone()));
         tasks.spawn(Ejector::new(self.registry.clone(), self.proxy.clone()).run(self.stop.clone()));
         tasks.spawn(SlowStart::new(self.registry.clone(), self.proxy).run(self.stop.clone()));

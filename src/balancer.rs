@@ -36,36 +36,45 @@ pub enum PickError {
     NoRoom(ServiceName),
 }
 
-/// The replicas that one request was already sent to, so that a retry goes elsewhere. With each, whether it may be tried
-/// again before one that is not ready.
+/// Where one request does not go: the replicas that it was already sent to, so that a retry goes elsewhere, and every
+/// peer if it came from one.
 #[derive(Clone, Debug, Default)]
-pub struct Tried(Vec<(u64, bool)>);
+pub struct Tried {
+    /// With each, whether it may be tried again before one that is not ready.
+    list: Vec<(u64, bool)>,
+    is_from_peer: bool,
+}
 
 impl Tried {
+    /// For a request that came from a peer, and so goes to no peer.
+    pub fn from_peer() -> Self {
+        Self { list: Vec::new(), is_from_peer: true }
+    }
+
     /// Notes an attempt at `replica`.
     pub fn add(&mut self, replica: &Replica) {
-        self.0.retain(|(incarnation, _)| *incarnation != replica.incarnation());
-        self.0.push((replica.incarnation(), false));
+        self.list.retain(|(incarnation, _)| *incarnation != replica.incarnation());
+        self.list.push((replica.incarnation(), false));
     }
 
     /// Notes an attempt at `replica` that failed on a kept connection, which may have been all that was dead.
     pub fn add_kept(&mut self, replica: &Replica) {
-        self.0.push((replica.incarnation(), true));
+        self.list.push((replica.incarnation(), true));
     }
 
     /// Whether there was none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// Whether `replica`, in this or an older version of its facts, was tried.
     pub fn contains(&self, replica: &Replica) -> bool {
-        self.0.iter().any(|(incarnation, _)| *incarnation == replica.incarnation())
+        self.list.iter().any(|(incarnation, _)| *incarnation == replica.incarnation())
     }
 
     /// Whether there is no point in trying `replica` again.
     fn rules_out(&self, replica: &Replica) -> bool {
-        self.0.contains(&(replica.incarnation(), false))
+        self.list.contains(&(replica.incarnation(), false))
     }
 }
 
@@ -89,7 +98,7 @@ impl Balancer {
     /// # Errors
     /// [`PickError`] if the service is unknown or none of its replicas may take the request now.
     pub fn pick(&self, service: &str, tried: &Tried) -> Result<Lease, PickError> {
-        let read = || self.registry.replicas(service).ok_or_else(|| PickError::NoSuchService(service.into()));
+        let read = || self.replicas(service, tried).ok_or_else(|| PickError::NoSuchService(service.into()));
         let mut replicas = read()?;
         loop {
             if let Some(lease) = self.pick_from(&replicas, Replica::is_pickable, |replica| tried.contains(replica)) {
@@ -127,12 +136,13 @@ impl Balancer {
 
     /// Whether a replica that is not in `tried` is ready and has room.
     pub fn has_other(&self, service: &str, tried: &Tried) -> bool {
-        self.has(service, |replica| replica.is_pickable() && !tried.contains(replica))
+        let fits = |replica: &Replica| replica.is_pickable() && !tried.contains(replica);
+        self.replicas(service, tried).is_some_and(|replicas| has_room_at(&replicas, fits))
     }
 
     /// Whether there is a replica that has room and could be picked, be it in panic.
     pub fn has_any(&self, service: &str) -> bool {
-        self.has(service, Replica::is_pickable_in_panic)
+        self.registry.replicas(service).is_some_and(|replicas| has_room_at(&replicas, Replica::is_pickable_in_panic))
     }
 
     /// Whether there is a replica that could be picked, be it in panic or once it has room.
@@ -141,9 +151,10 @@ impl Balancer {
         self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(may_serve))
     }
 
-    fn has(&self, service: &str, may_take: impl Fn(&Replica) -> bool) -> bool {
-        let fits = |replica: &Arc<Replica>| may_take(replica) && replica.has_room();
-        self.registry.replicas(service).is_some_and(|replicas| replicas.list().iter().any(fits))
+    /// The replicas among which the request may choose.
+    fn replicas(&self, service: &str, tried: &Tried) -> Option<Arc<Replicas>> {
+        let replicas = self.registry.replicas(service)?;
+        Some(if tried.is_from_peer { replicas.local() } else { replicas })
     }
 
     fn pick_from(
@@ -180,6 +191,11 @@ impl Balancer {
     pub fn note_latency(&self, replica: &Replica, latency: Latency) {
         latency::note(replica, latency, Moment::now());
     }
+}
+
+/// Whether a replica that `may_take` the request has room for it.
+fn has_room_at(replicas: &Replicas, may_take: impl Fn(&Replica) -> bool) -> bool {
+    replicas.list().iter().any(|replica| may_take(replica) && replica.has_room())
 }
 
 impl fmt::Debug for Balancer {

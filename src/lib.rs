@@ -44,6 +44,7 @@ pub mod discovery;
 pub mod drain;
 pub mod health;
 pub mod metrics;
+pub mod peers;
 pub mod port;
 pub mod provider;
 pub mod proxy;

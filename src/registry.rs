@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tracing::info;
 
 use crate::change::{Change, Sighting};
-use crate::provider::Provider;
+use crate::provider::{Provider, ProviderKind};
 use crate::replica::{Lifecycle, Replica, ReplicaId};
 use crate::service::ServiceName;
 
@@ -28,6 +28,8 @@ pub struct Replicas {
     service: ServiceName,
     list: Box<[Arc<Replica>]>,
     heaviest: u16,
+    /// Those that no peer runs; `None`: all of them.
+    local: Option<Arc<Self>>,
 }
 
 impl Replicas {
@@ -35,7 +37,16 @@ impl Replicas {
     pub fn freeze(service: ServiceName, mut list: Vec<Arc<Replica>>) -> Self {
         list.sort_by(|a, b| order(a, b));
         let heaviest = list.iter().map(|r| r.spec().weight).max().unwrap_or(0);
-        Self { service, list: list.into(), heaviest }
+        let local = list.iter().any(|r| r.is_peer()).then(|| {
+            let local = list.iter().filter(|r| !r.is_peer()).cloned().collect();
+            Arc::new(Self::freeze(service.clone(), local))
+        });
+        Self { service, list: list.into(), heaviest, local }
+    }
+
+    /// Those that no peer runs, frozen likewise.
+    pub fn local(self: &Arc<Self>) -> Arc<Self> {
+        Arc::clone(self.local.as_ref().unwrap_or(self))
     }
 
     /// The service they belong to.
@@ -81,7 +92,7 @@ impl Registry {
         let shared = Shared { services: DashMap::default(), version: watch::Sender::new(0), alarm: Notify::new() };
         let registry = Self { shared: Arc::new(shared) };
         let (known, members, retiring) = Default::default();
-        let writer = RegistryWriter { registry: registry.clone(), known, members, retiring };
+        let writer = RegistryWriter { registry: registry.clone(), known, members, retiring, preference: 1 };
         (registry, writer)
     }
 
@@ -128,6 +139,8 @@ pub struct RegistryWriter {
     members: HashMap<ServiceName, Vec<Arc<Replica>>>,
     /// Who is removed after the last request.
     retiring: HashSet<(Provider, ReplicaId)>,
+    /// What the weights of replicas that no peer runs are multiplied by.
+    preference: u16,
 }
 
 /// A replica with all that was said of it: the same container may be seen through a Swarm's manager and by the engine
@@ -186,6 +199,11 @@ impl Edit {
 }
 
 impl RegistryWriter {
+    /// Multiplies the weights of all replicas that come from now on by this, those that peers run aside.
+    pub fn prefer_local(&mut self, factor: u16) {
+        self.preference = factor.max(1);
+    }
+
     /// Applies one change and says whether it changed anything. Each service's new list becomes visible in
     /// one store.
     pub fn apply(&mut self, change: Change) -> bool {
@@ -234,6 +252,9 @@ impl RegistryWriter {
     }
 
     fn upsert(&mut self, mut sighting: Sighting, edit: &mut Edit) {
+        if sighting.spec.provider.kind() != ProviderKind::Peer {
+            sighting.spec.weight = sighting.spec.weight.saturating_mul(self.preference);
+        }
         self.take_back(&sighting, edit);
         let id = sighting.spec.id.clone();
         let Some(known) = self.known.get_mut(&id) else {

@@ -20,7 +20,7 @@ use crossbeam_utils::CachePadded;
 
 use self::standing::{LatencyCell, Load};
 use crate::metrics::ReplicaMetrics;
-use crate::provider::Provider;
+use crate::provider::{Provider, ProviderKind};
 use crate::service::ServiceName;
 
 pub use self::condition::{Health, Lifecycle, State};
@@ -173,6 +173,12 @@ impl Replica {
     /// The identity.
     pub fn id(&self) -> &ReplicaId {
         &self.spec.id
+    }
+
+    /// Whether it stands for all that another evenkeel has of the service.
+    #[inline]
+    pub fn is_peer(&self) -> bool {
+        self.spec.provider.kind() == ProviderKind::Peer
     }
 
     /// A number that no other replica of this process has or had; a restarted container gets a new one.

@@ -11,19 +11,31 @@ use std::path::Path;
 const ROOMS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("metrics", &[]),
+    ("peers", &[]),
     ("provider", &[]),
     ("replica", &["metrics", "provider", "service"]),
     ("change", &["provider", "replica", "service"]),
     ("config", NOUNS),
     ("registry", NOUNS),
     ("balancer", &["registry", "change", "provider", "replica", "service"]),
-    ("discovery", NOUNS),
+    ("discovery", &["change", "metrics", "peers", "provider", "replica", "service"]),
     ("health", &["registry", "change", "metrics", "provider", "replica", "service"]),
     ("drain", &["registry", "change", "provider", "replica", "service"]),
-    ("proxy", &["balancer", "registry", "change", "metrics", "provider", "replica", "service"]),
+    ("proxy", &["balancer", "registry", "change", "metrics", "peers", "provider", "replica", "service"]),
     (
         "admin",
-        &["registry", "metrics", "change", "provider", "replica", "service", "discovery::status", "discovery::verdict"],
+        &[
+            "registry",
+            "metrics",
+            "change",
+            "peers",
+            "provider",
+            "replica",
+            "service",
+            "discovery::news",
+            "discovery::status",
+            "discovery::verdict",
+        ],
     ),
     ("port", &["proxy"]),
     ("telemetry", NOUNS),
@@ -46,6 +58,7 @@ const ALL: &[&str] = &[
     "drain",
     "health",
     "metrics",
+    "peers",
     "port",
     "provider",
     "proxy",
@@ -65,7 +78,7 @@ const KEPT_IN: &[(&str, &[&str])] = &[
 ];
 
 /// The pure nouns, and what would make them impure.
-const PURE: &[&str] = &["service.rs", "provider.rs", "replica.rs", "change.rs", "metrics.rs"];
+const PURE: &[&str] = &["service.rs", "peers.rs", "provider.rs", "replica.rs", "change.rs", "metrics.rs"];
 const IMPURE: &[&str] = &["tokio", "hyper", "tokio_util", "std::fs", "std::thread"];
 
 /// Lines of a file, its tests aside.

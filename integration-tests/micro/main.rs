@@ -85,6 +85,8 @@ impl Request {
             pseudonym: &self.pseudonym,
             upgrade: None,
             rules: None,
+            is_from_peer: false,
+            greeting: None,
         };
         self.out.clear();
         write_request(&mut self.out, black_box(self.text), &self.head, &self.fields, &onward);
@@ -121,6 +123,8 @@ impl Response {
             client: Version::Http11,
             keeps_alive: true,
             served_by: b"gateway-3",
+            host: b"",
+            is_peers: false,
             date: b"Thu, 01 Jan 1970 00:00:00 GMT",
             rules: None,
         };

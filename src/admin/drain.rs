@@ -88,7 +88,7 @@ fn authorize(state: &AdminState, headers: &HeaderMap) -> Result<(), Box<Response
 }
 
 /// The token that the client shows. Of two it cannot mean both.
-fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+pub(super) fn shown(headers: &HeaderMap) -> Option<&[u8]> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return None };
     let (scheme, token) = field.as_bytes().split_at_checked("bearer ".len())?;

@@ -10,6 +10,7 @@ mod replicas;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::service::ServiceName;
 
 pub use errors::AdminError;
 pub use ready::Readiness;
+pub use watch::Herald;
 
 /// How long requests under way may take to finish after `stop`.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -47,6 +49,8 @@ pub struct AdminState {
     pub service: ServiceName,
     /// What who changes something has to show; `None`: nothing can be changed.
     pub token: Option<Token>,
+    /// What peers are told of us.
+    pub herald: Herald,
     /// Our own version.
     pub version: &'static str,
     /// When the process started.

@@ -14,11 +14,12 @@ use serde_json::json;
 
 use super::metrics::{self, Format};
 use super::replicas::{self, ContainerView, ReplicaView};
-use super::{AdminState, drain, table};
+use super::{AdminState, drain, table, watch};
+use crate::discovery::news;
 use crate::replica::Replica;
 
 /// Every page with what it shows.
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 11] = [
     ("/", "this list"),
     ("/debug/replicas", "the replicas as a table; ?service=NAME, ?format=json"),
     ("/api/v1/replicas", "the replicas as JSON; ?service=NAME"),
@@ -26,6 +27,7 @@ const PAGES: [(&str, &str); 10] = [
     (drain::DRAIN, "POST with the admin token: no new requests; ?force=true for the last ready one"),
     (drain::UNDRAIN, "POST with the admin token: the end of that"),
     ("/api/v1/containers", "every container that was considered, with the verdict on it"),
+    (news::PATH, "what is ready here, then each change of it, as lines of JSON; for peers"),
     ("/metrics", "for Prometheus"),
     ("/healthz", "200 while the process runs, 503 once it shuts down"),
     ("/readyz", "200 if it takes requests, else 503 with the reasons"),
@@ -41,6 +43,7 @@ pub(super) fn router(state: Arc<AdminState>) -> Router {
         .route(drain::DRAIN, post(drain::drain).fallback(post_only))
         .route(drain::UNDRAIN, post(drain::undrain).fallback(post_only))
         .route("/api/v1/containers", get(api_containers))
+        .route(news::PATH, get(watch::watch))
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

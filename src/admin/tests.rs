@@ -40,6 +40,7 @@ impl Fixture {
             reloads: Arc::default(),
             service: "gateway".into(),
             token: None,
+            herald: Herald::default(),
             version: "1.2.3",
             started: SystemTime::now(),
         };
@@ -140,6 +141,10 @@ pub(super) struct Running {
 }
 
 impl Running {
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub(super) async fn new(fixture: &Fixture) -> Self {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let addr = listener.local_addr().unwrap();

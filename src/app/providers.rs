@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::statics::{Statics, sighting};
 use crate::change::{Change, Observed};
-use crate::config::settings::{DnsSettings, DockerSettings, Settings};
+use crate::config::settings::{DnsSettings, DockerSettings, PeerHost, Settings};
 use crate::discovery::docker::OwnProject;
+use crate::discovery::peer::{self, PeerWatcher};
 use crate::discovery::status::DiscoveryStatus;
 use crate::discovery::{dns, docker};
+use crate::peers::Peers;
 use crate::provider::Provider;
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::ReplicaSpec;
@@ -33,6 +35,8 @@ pub(super) struct Providers {
     statics: Vec<ReplicaSpec>,
     docker: Vec<(DockerSettings, Arc<DiscoveryStatus>)>,
     dns: Vec<(DnsSettings, Arc<DiscoveryStatus>)>,
+    peers: Vec<(PeerHost, Arc<DiscoveryStatus>)>,
+    preference: u16,
 }
 
 impl Providers {
@@ -40,13 +44,16 @@ impl Providers {
     pub(super) fn new(settings: &Settings) -> Self {
         let docker = settings.docker.iter().map(|docker| (docker.clone(), status(docker.provider.clone()))).collect();
         let dns = settings.dns.iter().map(|dns| (dns.clone(), status(dns.provider.clone()))).collect();
-        Self { statics: settings.statics.clone(), docker, dns }
+        let peers = settings.peers.hosts.iter().map(|host| (host.clone(), status(peer::provider(host)))).collect();
+        let (statics, preference) = (settings.statics.clone(), settings.peers.prefer_local);
+        Self { statics, docker, dns, peers, preference }
     }
 
     /// What those that follow something tell about themselves.
     pub(super) fn statuses(&self) -> Vec<Arc<DiscoveryStatus>> {
         let docker = self.docker.iter().map(|(_, status)| status);
-        docker.chain(self.dns.iter().map(|(_, status)| status)).map(Arc::clone).collect()
+        let dns = self.dns.iter().map(|(_, status)| status);
+        docker.chain(dns).chain(self.peers.iter().map(|(_, status)| status)).cloned().collect()
     }
 
     /// Tells the registry what is known at once, and starts to follow the rest, and what changes about the settings,
@@ -55,10 +62,14 @@ impl Providers {
         self,
         (registry, mut writer): (Registry, RegistryWriter),
         settings: &watch::Receiver<Arc<Settings>>,
+        peers: &Arc<Peers>,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) {
         let statuses = self.statuses();
+        if !self.peers.is_empty() {
+            writer.prefer_local(self.preference);
+        }
         if !self.statics.is_empty() {
             let replicas = self.statics.iter().cloned().map(sighting).collect();
             writer.apply(Change::Reset { provider: Provider::STATIC, replicas });
@@ -73,6 +84,10 @@ impl Providers {
         }
         for (dns, status) in self.dns {
             tasks.spawn(dns::Watcher::new(dns, settings.clone(), status, changes.clone()).run(stop.clone()));
+        }
+        if !self.peers.is_empty() {
+            let watcher = PeerWatcher::new(self.peers, Arc::clone(peers), changes.clone());
+            tasks.spawn(watcher.run(stop.clone()));
         }
         tasks.spawn(Statics::new(self.statics, registry, changes, settings.clone()).run(stop.clone()));
         tasks.spawn(write(writer, inbox, statuses));

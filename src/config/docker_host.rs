@@ -155,7 +155,7 @@ fn host_of(url: &str) -> Result<Option<&str>, ()> {
 }
 
 /// Whether this can stand between `tcp://` and the port.
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
         None => !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)),

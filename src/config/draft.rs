@@ -8,7 +8,8 @@ use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{
-    DnsRules, DockerSettings, LogSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings, Token,
+    DnsRules, DockerSettings, LogSettings, PeerSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings,
+    Token,
 };
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
@@ -30,6 +31,9 @@ pub(super) struct Draft {
     pub(super) statics: Vec<StaticReplica>,
     pub(super) dns: Vec<parse::DnsEntry>,
     pub(super) dns_rules: DnsRules,
+    pub(super) peers: PeerSettings,
+    /// The path of the file with the peers' token.
+    pub(super) peer_token_file: Option<String>,
     pub(super) shutdown: ShutdownSettings,
     pub(super) log: LogSettings,
 }
@@ -49,6 +53,8 @@ impl Default for Draft {
             statics: Vec::new(),
             dns: Vec::new(),
             dns_rules: DnsRules::default(),
+            peers: PeerSettings::default(),
+            peer_token_file: None,
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
         }
@@ -60,6 +66,21 @@ impl Draft {
     pub(super) fn add_rules(rules: &mut HeaderRules, text: &str, direction: Direction) -> Vec<String> {
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         lines.filter_map(|line| rules.push(line, direction).err()).collect()
+    }
+
+    /// Adds the peers of one text, and returns what is wrong with the others of it.
+    pub(super) fn add_peers(&mut self, text: &str) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for parsed in text.split(',').map(|piece| parse::peer(piece.trim())) {
+            match parsed {
+                Ok(peer) if self.peers.hosts.contains(&peer) => {
+                    complaints.push(format!("\"{peer}\" is there twice; list each peer once"));
+                }
+                Ok(peer) => self.peers.hosts.push(peer),
+                Err(complaint) => complaints.push(complaint),
+            }
+        }
+        complaints
     }
 
     /// Adds the replicas of one text, and returns what is wrong with the others of it.
@@ -102,6 +123,7 @@ impl Draft {
             docker: if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) },
             dns,
             statics,
+            peers: self.peers,
             shutdown: self.shutdown,
             log: self.log,
         }

@@ -4,6 +4,7 @@
 pub(super) mod dns;
 mod front;
 mod health;
+pub(super) mod peers;
 mod routing;
 
 use super::docker_host;
@@ -209,6 +210,12 @@ pub static KEYS: &[Key] = &[
     dns::MAX_TTL,
     dns::LINGER,
     dns::ON_EMPTY,
+    peers::PEER,
+    peers::ADVERTISE,
+    peers::NAME,
+    peers::TOKEN,
+    peers::TOKEN_FILE,
+    peers::PREFER_LOCAL,
     health::PATH,
     health::STATUS,
     health::INTERVAL,

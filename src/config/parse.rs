@@ -1,6 +1,7 @@
 //! Text → value. Every error quotes the text, says what is expected, and gives an example.
 
 mod dns;
+mod peers;
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+pub(super) use self::peers::{advertised, factor, peer};
 use super::error::closest;
 use super::settings::{ListenFrom, cores};
 use crate::metrics::{Fault, Faults};

@@ -96,6 +96,10 @@ impl Sources {
                 }
             }
         }
+        match token::of_peers(&draft) {
+            Ok(token) => draft.peers.token = token,
+            Err((name, complaint)) => errors.push(Error::Value { place: self.place(name), complaint }),
+        }
         if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
     }
 
@@ -149,7 +153,8 @@ impl Sources {
     pub(super) fn contradictions(&self, draft: &Draft) -> Vec<Error> {
         let place = |name: &str| self.place(name);
         let mut errors = Vec::new();
-        if draft.no_docker && draft.statics.is_empty() && draft.dns.is_empty() {
+        let has_others = !(draft.statics.is_empty() && draft.dns.is_empty() && draft.peers.hosts.is_empty());
+        if draft.no_docker && !has_others {
             let complaint = "true leaves nothing to balance; add replicas, like --static gateway=10.1.1.1:3001 or --dns gateway.internal:3001";
             errors.push(Error::Value { place: place("no-docker"), complaint: complaint.to_owned() });
         }

@@ -2,6 +2,7 @@
 
 mod dns;
 pub mod headers;
+mod peers;
 
 use std::fmt;
 use std::hint::black_box;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::peers::{Advertised, PeerHost, PeerSettings};
 use crate::metrics::Faults;
 use crate::provider::Provider;
 use crate::replica::{ProbeSpec, ReplicaSpec};
@@ -38,6 +40,8 @@ pub struct Settings {
     pub dns: Vec<DnsSettings>,
     /// The replicas of `--static`.
     pub statics: Vec<ReplicaSpec>,
+    /// The evenkeels on other hosts.
+    pub peers: PeerSettings,
     /// How to stop.
     pub shutdown: ShutdownSettings,
     /// What to log and how.
@@ -271,6 +275,7 @@ impl Default for Settings {
             docker: vec![DockerSettings::default()],
             dns: Vec::new(),
             statics: Vec::new(),
+            peers: PeerSettings::default(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
         }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::keys::{CONFIG, KEYS};
 use super::settings::{
-    DnsOnEmpty, DnsQuestion, DnsRules, DnsTarget, EjectSettings, HoldSettings, LimitSettings, ListenFrom, LogFormat,
-    Settings,
+    Advertised, DnsOnEmpty, DnsQuestion, DnsRules, DnsTarget, EjectSettings, HoldSettings, LimitSettings, ListenFrom,
+    LogFormat, Settings,
 };
 use super::{Error, Errors, Flags, Resolved, Sources};
 use crate::metrics::Fault;
@@ -65,7 +65,13 @@ fn every_key_has_a_flag_a_variable_and_a_file_key() {
             "admin-write" => (true, vec!["--admin-token=sesame-open-wide"]),
             _ => (false, vec![]),
         };
-        let example = if is_switch { "true" } else { key.example() };
+        // A file that is to be read must be there.
+        let (_dir, secret) = file("sesame-open-wide");
+        let example = match key.name {
+            _ if is_switch => "true",
+            "peer-token-file" => &secret,
+            _ => key.example(),
+        };
         let flag = if is_switch { format!("--{}", key.name) } else { format!("--{}={example}", key.name) };
         let source = |args: &[&str], variables: Variables<'_>| {
             let toml = resolve(&[&also[..], args].concat(), variables).unwrap().to_toml();
@@ -200,13 +206,18 @@ fn every_setting_reaches_its_place() {
         --retries 0 --trusted-proxies 10.0.0.0/8,::1 --proxy-protocol 10.0.0.5,fd00::/8 --health-endpoint /lb --lame-duck 15s --shutdown-timeout 0s --log debug \
         --admin-write --admin-token sesame-open-wide --log-format json --listen-from /run/port.sock \
         --dns box:28,x=srv:y --dns-server ::1,10.0.0.2:5353 --dns-timeout 29s --dns-min-ttl 30s --dns-max-ttl 31s \
-        --dns-linger 32s --dns-on-empty drain";
-    let Settings { proxy, admin_listen, admin_token, docker, dns, statics, shutdown, log } =
+        --dns-linger 32s --dns-on-empty drain --peer vm-2,10.0.0.5:9901 \
+        --advertise 10.0.0.4:80 --peer-name vm-1 --peer-token open-sesame-wide --prefer-local 3";
+    let Settings { proxy, admin_listen, admin_token, docker, dns, statics, peers, shutdown, log } =
         settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
     let seconds = Duration::from_secs;
     assert_eq!((proxy.listen.to_string(), admin_listen.to_string()), ("[::1]:80".into(), "127.0.0.1:0".into()));
     assert_eq!(proxy.listen_from, Some(ListenFrom::Keeper("/run/port.sock".into())));
     assert_eq!(admin_token, Some("sesame-open-wide".into()));
+    let hosts: Vec<_> = peers.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!((hosts, peers.name.as_deref()), (vec!["vm-2:9900".into(), "10.0.0.5:9901".into()], Some("vm-1")));
+    assert_eq!(peers.advertise, Advertised { address: Some([10, 0, 0, 4].into()), port: Some(80) });
+    assert_eq!((peers.token, peers.prefer_local), (Some("open-sesame-wide".into()), 3));
     assert_eq!((proxy.threads.get(), proxy.policy, proxy.retries), (3, Policy::LeastRequests, 0));
     assert_eq!((proxy.connect_timeout, proxy.response_timeout), (seconds(10), seconds(11)));
     assert_eq!((proxy.head_timeout, proxy.keep_alive_timeout), (seconds(12), seconds(13)));
@@ -477,6 +488,8 @@ fn the_example_file_has_every_key_and_says_the_defaults() {
     let whole: Vec<_> = example.lines().map(uncommented).collect();
     let keys: Vec<_> = whole.iter().filter_map(|line| line.split_once(" = ").map(|(name, _)| name)).collect();
     assert_eq!(keys, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+    // There is one token, here or in a file of its own.
+    let whole: Vec<_> = whole.into_iter().filter(|line| !line.starts_with("peer-token-file")).collect();
     let (_dir, path) = file(&whole.join("\n"));
     assert_ne!(settings(&["--config", &path], &[]), Settings::default());
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use super::draft::Draft;
+use super::keys::peers::{TOKEN_FILE_NAME, TOKEN_NAME};
 use super::keys::{ADMIN_TOKEN, ADMIN_TOKEN_FILE};
 use super::parse::Parsed;
 use super::settings::Token;
@@ -46,6 +47,17 @@ pub(super) fn find(draft: &Draft, needed_by: &'static str) -> Result<Token, (&'s
         (None, None) => {
             let file = "EVENKEEL_ADMIN_TOKEN_FILE=/run/secrets/evenkeel-admin-token";
             Err((needed_by, format!("there is no admin token; give the file that has it, like {file}")))
+        }
+    }
+}
+
+/// The peers' token, given or in the file that was named, if any; else what is wrong, and with which key.
+pub(super) fn of_peers(draft: &Draft) -> Result<Option<Token>, (&'static str, String)> {
+    match (&draft.peers.token, &draft.peer_token_file) {
+        (token, None) => Ok(token.clone()),
+        (None, Some(path)) => read(path).map(Some).map_err(|complaint| (TOKEN_FILE_NAME, complaint)),
+        (Some(_), Some(_)) => {
+            Err((TOKEN_FILE_NAME, format!("there is a {TOKEN_NAME} as well; leave out one of the two")))
         }
     }
 }

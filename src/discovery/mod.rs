@@ -2,5 +2,7 @@
 
 pub mod dns;
 pub mod docker;
+pub mod news;
+pub mod peer;
 pub mod status;
 pub mod verdict;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::header::{CONNECTION, HOST, MAX_FORWARDS, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
@@ -49,8 +49,10 @@ pub(super) async fn probe(addr: SocketAddr, spec: &ProbeSpec) -> Result<(), Prob
 }
 
 async fn get(stream: TcpStream, addr: SocketAddr, path: &str, expected: &Statuses) -> Result<(), ProbeError> {
-    let path = PathAndQuery::try_from(path).map_err(hyper::http::Error::from)?;
-    let request = Request::get(Uri::from(path))
+    let (is_of_proxy, path) = (path == ProbeSpec::OF_THE_PROXY, PathAndQuery::try_from(path));
+    let uri = Uri::from(path.map_err(hyper::http::Error::from)?);
+    let request = if is_of_proxy { Request::options(uri).header(MAX_FORWARDS, "0") } else { Request::get(uri) };
+    let request = request
         .header(HOST, addr.to_string())
         .header(USER_AGENT, AGENT)
         .header(CONNECTION, "close")

@@ -38,6 +38,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Client {
     /// Its address.
     pub(super) addr: ClientAddr,
+    /// Whether it is a peer that sent the request that is under way.
+    pub(super) is_from_peer: bool,
     /// Whether it has sent all that it will ever send.
     pub(super) has_finished: bool,
     /// Tells when a wait of this connection has lasted too long.
@@ -76,6 +78,7 @@ async fn converse(worker: &Worker, stream: TcpStream, mut addr: SocketAddr, admi
     let settings = worker.settings();
     let mut client = Client {
         addr: ClientAddr::new(addr.ip(), &settings.trusted_proxies),
+        is_from_peer: false,
         has_finished: false,
         timer: IdleTimer::default(),
         settings,
@@ -285,7 +288,10 @@ impl Client {
             heads.look_at_clock(worker.now());
             let version = head.map_or(Version::Http11, |head| head.version);
             let is_head = head.is_some_and(|head| head.method == Method::Head);
-            respond::answer(cause, &Manner { version, is_head, keeps_alive, date: heads.date.as_bytes() })
+            respond::answer(
+                cause,
+                &Manner { version, is_head, keeps_alive, date: heads.date.as_bytes(), is_for_peer: self.is_from_peer },
+            )
         };
         let mut outbox = Outbox::with(bytes);
         let limit = self.settings.idle_timeout;

@@ -10,8 +10,9 @@ use super::body::Body;
 use super::buffers::{Buffer, Buffers};
 use super::connection::Client;
 use super::desk::{Desk, Heads, Reach};
-use super::failure::Failure;
+use super::failure::{Failure, Unanswered};
 use super::http1::framing::{self, ResponseBody, ResponseFraming};
+use super::http1::name::Name;
 use super::http1::rewrite::{Answer, write_interim, write_response};
 use super::http1::{Parsed, ResponseHead, ResponseScan, Version};
 use super::outbox::{Outbox, Piece, poll_read};
@@ -61,6 +62,10 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a Request,
     /// The replica's name.
     pub(super) served_by: &'a str,
+    /// What is said behind it.
+    pub(super) host: &'a str,
+    /// Whether it is a peer.
+    pub(super) is_peers: bool,
     /// When the task was woken.
     pub(super) now: Instant,
     /// Whether the client's connection may be kept, as far as we are concerned.
@@ -274,6 +279,11 @@ impl Download {
         input: &mut [u8],
     ) -> Result<(), Failure> {
         let (request, fields) = (asked.request, &heads.fields);
+        if asked.is_peers
+            && let Some(said) = fields.first(Name::EvenkeelPeer)
+        {
+            return Err(Unanswered::failure(said.of(input)));
+        }
         let is_switch = head.status == 101;
         if is_switch {
             let protocols = request.upgrade.as_ref().filter(|_| asked.is_request_done);
@@ -296,6 +306,8 @@ impl Download {
             client: request.head.version,
             keeps_alive,
             served_by: printable(asked.served_by),
+            host: asked.host.as_bytes(),
+            is_peers: asked.is_peers,
             date: heads.date.as_bytes(),
             rules: request.applied(&client.settings.headers.response),
         };

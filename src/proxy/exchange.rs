@@ -14,6 +14,7 @@ use super::connection::Client;
 use super::download::Download;
 use super::failure::Failure;
 use super::hold::Hold;
+use super::http1::Span;
 use super::pool::{Connection, Fate, Kept, Look};
 use super::relay::Relay;
 use super::request::{Request, Writer};
@@ -69,9 +70,12 @@ pub(super) struct Exchange<'a> {
 /// Answers a request, whatever happens, and says what becomes of the client's connection.
 pub(super) async fn serve(worker: &Worker, client: &mut Client, mut request: Request) -> After {
     let began = worker.now();
+    client.is_from_peer = false;
     worker.budget.borrow_mut().note_request(worker.seconds());
-    let service = route(worker, client, &request);
-    if !client.settings.headers.is_empty() {
+    let asked_for = request.greeting.and_then(|greeting| asked_for_by_peer(worker, client, greeting));
+    request.is_from_peer = asked_for.is_some();
+    let service = asked_for.map_or_else(|| route(worker, client, &request), Cow::Owned);
+    if !client.settings.headers.is_empty() && !request.is_from_peer {
         let writer = Writer::new(&client.settings, &service, &client.addr, &worker.pseudonym);
         let heads = &mut worker.desk.borrow_mut().heads;
         request.prepare(&client.settings.headers, heads, client.buffered(), &writer);
@@ -98,12 +102,23 @@ fn route<'a>(worker: &'a Worker, client: &Client, request: &Request) -> Cow<'a, 
     route::service(host, is_known, worker.context.service.as_str())
 }
 
+/// The service that a request says it is for, by this greeting, if it is a peer that says so. A peer's request is served
+/// here or not at all: so no two hosts can send one to and fro.
+#[cold]
+fn asked_for_by_peer(worker: &Worker, client: &mut Client, greeting: Span) -> Option<String> {
+    let said = greeting.of(client.buffered());
+    let service = worker.context.peers.service_asked_for(said, client.addr.ip()).map(str::to_owned);
+    client.is_from_peer = service.is_some();
+    service
+}
+
 impl Exchange<'_> {
     /// Tries replicas until one has answered, well or not; or says why none has, if there is anybody to be told.
     async fn attempt_until_answered(&mut self) -> Result<After, Option<Cause>> {
         let worker = self.worker;
         let mut retries = Retries::new(self.client.settings.retries);
-        let mut tried = Tried::default();
+        let is_from_peer = self.client.is_from_peer;
+        let mut tried = if is_from_peer { Tried::from_peer() } else { Tried::default() };
         let mut is_fresh_only = false;
         let mut wait = Wait::default();
         let (mut last, mut is_retry): (Option<Failure>, bool) = (None, false);
@@ -116,9 +131,10 @@ impl Exchange<'_> {
             let picked = (!has_to_wait).then(|| worker.balancer.pick(&self.service, &tried));
             let lease = match picked {
                 Some(Ok(lease)) => lease,
-                // Nobody waits.
-                not_picked if self.client.settings.hold.time.is_zero() => {
-                    let refusal = not_picked.and_then(Result::err).map(|error| refused(&error));
+                // Nobody waits; and a peer's client waits there, where others may take its request.
+                not_picked if is_from_peer || self.client.settings.hold.time.is_zero() => {
+                    let in_line = Cause::Refused(Refusal::ReplicasBusy);
+                    let refusal = not_picked.map_or(Some(in_line), |picked| picked.err().map(|error| refused(&error)));
                     return Err(last.map_or(refusal, |failure| failure.cause()));
                 }
                 Some(Err(_)) | None => {
@@ -141,6 +157,9 @@ impl Exchange<'_> {
                 note(replica, &failure);
             }
             tally::failed(worker, replica, &failure, was_reused);
+            if matches!(failure, Failure::Declined) && !self.upload.is_replayable() {
+                return Err(failure.cause());
+            }
             let is_replayable = self.request.is_idempotent() && self.upload.is_replayable();
             match retries.price(&failure, was_reused, is_replayable) {
                 None => return Err(failure.cause()),
@@ -159,7 +178,7 @@ impl Exchange<'_> {
                     }
                 }
             }
-            if was_reused {
+            if was_reused && !matches!(failure, Failure::Declined) {
                 // Others may be as dead, and each one costs an attempt; but the replica itself may well take the request.
                 is_fresh_only |= !matches!(failure, Failure::Unsent);
                 tried.add_kept(replica);
@@ -183,6 +202,9 @@ impl Exchange<'_> {
         let may_repeat = retries.is_allowed() && self.request.is_idempotent();
         let may_move = || retries.is_allowed() && worker.balancer.has_other(&self.service, tried);
         let limit = self.client.settings.connect_timeout;
+        // What a peer declines is sent elsewhere, whatever it is.
+        let keeps = may_repeat || (replica.is_peer() && retries.is_allowed());
+        let greeting = replica.is_peer().then(|| worker.context.peers.greeting(&self.service));
         let look = if may_repeat { Look::Short } else { Look::Long };
         loop {
             let kept = if is_fresh_only { Kept::None } else { worker.pool.take(replica, look, worker.now()) };
@@ -199,7 +221,7 @@ impl Exchange<'_> {
                 },
             };
             let was_reused = connection.was_kept;
-            self.upload = Upload::new(self.request, may_repeat);
+            self.upload = Upload::new(self.request, keeps);
             let mut download = Download::new();
             let mut relay = Relay {
                 worker,
@@ -207,6 +229,7 @@ impl Exchange<'_> {
                 request: self.request,
                 service: &self.service,
                 served_by: &replica.spec().name,
+                greeting: greeting.as_deref(),
                 connection: &mut connection,
                 upload: &mut self.upload,
                 download: &mut download,

@@ -21,6 +21,9 @@ pub(super) enum Failure {
     /// The connection was gone before the request was written to it.
     #[error("connection gone before the request was sent")]
     Unsent,
+    /// It is a peer that has no replica for the request, and did nothing with it.
+    #[error("the peer has no replica for it")]
+    Declined,
     /// The connection was closed or reset after the request, or a part of it, was sent.
     #[error("connection closed before the answer was whole: {detail}")]
     Closed {
@@ -57,6 +60,46 @@ pub(super) enum Failure {
     ClientGone(#[source] io::Error),
 }
 
+/// What becomes of a request of a peer's that no replica has answered here: what the peer needs to know to try elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// No replica did anything with it.
+    Unsent,
+    /// One may have done what was asked, but its answer was lost.
+    Lost,
+}
+
+impl Unanswered {
+    /// What a refusal means for the peer; `None`: what it says is the answer.
+    pub(super) fn of(refusal: Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::NoSuchService | Refusal::NoReplicaReady | Refusal::ReplicasBusy | Refusal::Overloaded => {
+                Some(Self::Unsent)
+            }
+            Refusal::ConnectFailed | Refusal::ConnectTimeout => Some(Self::Unsent),
+            Refusal::ReplicaReset => Some(Self::Lost),
+            _ => None,
+        }
+    }
+
+    /// The word on the wire.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsent => "unsent",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The failure that a peer's word comes to.
+    pub(super) fn failure(word: &[u8]) -> Failure {
+        match word {
+            b"unsent" => Failure::Declined,
+            b"lost" => Failure::Closed { answer_began: false, detail: "the peer's replica closed it".to_owned() },
+            _ => Failure::Protocol("a peer's word that is not known"),
+        }
+    }
+}
+
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
@@ -73,6 +116,7 @@ impl Failure {
     pub(super) fn blame(&self) -> Blame {
         match self {
             Self::OutOfDescriptors(_) => Blame::Us,
+            Self::Declined => Blame::Replica,
             _ if self.counted_as().is_some() => Blame::Replica,
             _ => Blame::Client,
         }
@@ -83,6 +127,7 @@ impl Failure {
         Some(Cause::Refused(match self {
             Self::Connect(_) | Self::Unsent => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
+            Self::Declined => Refusal::NoReplicaReady,
             Self::OutOfDescriptors(_) => Refusal::Overloaded,
             Self::Closed { .. } | Self::Lost { .. } => Refusal::ReplicaReset,
             Self::ResponseTimeout => Refusal::ResponseTimeout,
@@ -102,6 +147,8 @@ impl Failure {
             Self::Lost { .. } => Some(AttemptFailure::Lost),
             Self::ResponseTimeout => Some(AttemptFailure::Timeout),
             Self::Protocol(_) => Some(AttemptFailure::Protocol),
+            // That is its replicas' fault, if anybody's, and its weight will tell.
+            Self::Declined => None,
             Self::OutOfDescriptors(_) => None,
             Self::ClientBody(_) | Self::ClientBrokeOff | Self::ClientStalled | Self::ClientGone(_) => None,
         }
@@ -120,6 +167,7 @@ mod tests {
         for (failure, blame, status) in [
             (refused, Blame::Replica, Some(502)),
             (Failure::ConnectTimeout, Blame::Replica, Some(504)),
+            (Failure::Declined, Blame::Replica, Some(503)),
             (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), Blame::Us, Some(503)),
             (Failure::Unsent, Blame::Replica, Some(502)),
             (closed(true), Blame::Replica, Some(502)),
@@ -135,5 +183,19 @@ mod tests {
             let told = failure.cause().map(|cause| cause.status());
             assert_eq!((failure.blame(), told), (blame, status), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_peer_is_told_of_what_it_may_try_elsewhere_and_nothing_else() {
+        for refusal in Refusal::ALL {
+            let Some(unanswered) = Unanswered::of(refusal) else { continue };
+            let failure = Unanswered::failure(unanswered.as_str().as_bytes());
+            match unanswered {
+                Unanswered::Unsent => assert!(matches!(failure, Failure::Declined), "{refusal:?}"),
+                Unanswered::Lost => assert!(matches!(failure, Failure::Closed { answer_began: false, .. })),
+            }
+        }
+        assert_eq!(Unanswered::of(Refusal::ResponseTimeout), None, "it may still be at work");
+        assert!(matches!(Unanswered::failure(b"maybe"), Failure::Protocol(_)));
     }
 }

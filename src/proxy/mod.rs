@@ -56,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::ProxySettings;
 use crate::metrics::ProxyMetrics;
+use crate::peers::Peers;
 use crate::registry::Registry;
 use crate::service::ServiceName;
 
@@ -78,6 +79,8 @@ pub struct Context {
     pub metrics: Arc<ProxyMetrics>,
     /// Who is let in.
     pub admission: Arc<Admission>,
+    /// The evenkeels on other hosts.
+    pub peers: Arc<Peers>,
     /// Where requests wait that no replica can take.
     pub hold: Hold,
     /// Fires when a shutdown begins: all goes on as before, but who asks for our health is told.

@@ -30,6 +30,8 @@ pub(super) struct Relay<'a> {
     pub(super) service: &'a str,
     /// The replica's name.
     pub(super) served_by: &'a str,
+    /// What it is to know the request by, if it is a peer.
+    pub(super) greeting: Option<&'a str>,
     /// The way to the replica.
     pub(super) connection: &'a mut Connection,
     /// The request's way.
@@ -73,6 +75,7 @@ impl Relay<'_> {
         let desk = &mut *self.worker.desk.borrow_mut();
         let settings = &self.client.settings;
         let writer = Writer::new(settings, self.service, &self.client.addr, &self.worker.pseudonym);
+        let writer = Writer { greeting: self.greeting, ..writer };
         self.request.write(&mut desk.heads, self.client.buffered(), &writer);
         self.upload.begin(cx, desk, self.client, &mut self.connection.stream)
     }
@@ -83,6 +86,8 @@ impl Relay<'_> {
         let asked = Asked {
             request: self.request,
             served_by: self.served_by,
+            host: self.worker.context.peers.suffix(),
+            is_peers: self.greeting.is_some(),
             now: self.worker.now(),
             may_keep_alive: self.request.persists && !self.worker.is_stopping() && !self.is_body_unasked(),
             is_request_done: self.upload.is_done(),

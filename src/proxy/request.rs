@@ -3,12 +3,13 @@
 use super::desk::Heads;
 use super::http1::client::ClientAddr;
 use super::http1::framing::{self, RequestBody};
+use super::http1::name::Name;
 use super::http1::rewrite::{Onward, write_request};
 use super::http1::rules::{Applied, Facts};
 use super::http1::target::{self, Target};
 use super::http1::upgrade::{self, Protocols};
 use super::http1::via::Pseudonym;
-use super::http1::{Parsed, RejectReason, RequestHead, RequestScan};
+use super::http1::{Parsed, RejectReason, RequestHead, RequestScan, Span};
 use crate::config::settings::ProxySettings;
 use crate::config::settings::headers::{HeaderRules, HeaderSettings};
 use ipnet::IpNet;
@@ -37,6 +38,10 @@ pub(super) struct Request {
     pub(super) keeps_trailers: bool,
     /// What the placeholders of header rules stand for, if there are any.
     facts: Option<Box<Facts>>,
+    /// By which it says that a peer has sent it.
+    pub(super) greeting: Option<Span>,
+    /// Whether a peer has sent it, which has said of its client, and by its rules, what there is to be said.
+    pub(super) is_from_peer: bool,
     /// Which head the desk's fields were parsed from when they were this request's.
     ticket: u64,
 }
@@ -66,6 +71,8 @@ impl Request {
             accepts_trailers: fields.accepts_trailers(buffer),
             keeps_trailers: fields.may_keep_trailers(),
             facts: None,
+            greeting: fields.first(Name::EvenkeelPeer),
+            is_from_peer: false,
             ticket: heads.ticket(),
         })
     }
@@ -85,7 +92,7 @@ impl Request {
 
     /// These rules, for it or its answer.
     pub(super) fn applied<'a>(&'a self, rules: &'a HeaderRules) -> Option<Applied<'a>> {
-        (!rules.is_empty()).then_some(Applied { rules, facts: self.facts.as_deref() })
+        (!rules.is_empty() && !self.is_from_peer).then_some(Applied { rules, facts: self.facts.as_deref() })
     }
 
     /// Whether it may be sent a second time although the first may have arrived, as far as its head says: a method that
@@ -109,6 +116,8 @@ impl Request {
             pseudonym: by.pseudonym,
             upgrade: self.upgrade.as_ref(),
             rules: self.applied(by.rules),
+            is_from_peer: self.is_from_peer,
+            greeting: by.greeting,
         };
         heads.out.clear();
         write_request(&mut heads.out, buffer, &self.head, &heads.fields, &onward);
@@ -135,6 +144,8 @@ pub(super) struct Writer<'a> {
     pub(super) pseudonym: &'a Pseudonym,
     /// The rules for its fields.
     pub(super) rules: &'a HeaderRules,
+    /// What a peer is to know it by, if it goes to one.
+    pub(super) greeting: Option<&'a str>,
 }
 
 impl<'a> Writer<'a> {
@@ -146,6 +157,6 @@ impl<'a> Writer<'a> {
         pseudonym: &'a Pseudonym,
     ) -> Self {
         let (trusted, rules) = (&settings.trusted_proxies, &settings.headers.request);
-        Self { default_host: service.as_bytes(), client, trusted, pseudonym, rules }
+        Self { default_host: service.as_bytes(), client, trusted, pseudonym, rules, greeting: None }
     }
 }

@@ -1,8 +1,10 @@
 //! Answers of our own: the one place that turns a cause into a status code, a body and headers.
 
+use super::failure::Unanswered;
 use super::health_endpoint::Standing;
 use super::http1::{RejectReason, Version};
 use crate::metrics::Refusal;
+use crate::peers::FIELD;
 
 /// Why a client gets an answer of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(super) struct Manner<'a> {
     pub(super) keeps_alive: bool,
     /// The time now as an HTTP date.
     pub(super) date: &'a [u8],
+    /// Whether a peer asked, which may try elsewhere.
+    pub(super) is_for_peer: bool,
 }
 
 impl Cause {
@@ -126,6 +130,11 @@ pub(super) fn answer(cause: Cause, manner: &Manner<'_>) -> Vec<u8> {
         204 | 405 => lines.push("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()),
         _ => {}
     }
+    if let Cause::Refused(refusal) = cause
+        && let Some(unanswered) = Unanswered::of(refusal).filter(|_| manner.is_for_peer)
+    {
+        lines.push(format!("{FIELD}: {}", unanswered.as_str()));
+    }
     let body = cause.body();
     if let Some((body, kind)) = &body {
         lines.push(format!("Content-Type: {kind}"));
@@ -166,8 +175,13 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    const MANNER: Manner<'_> =
-        Manner { version: Version::Http11, is_head: false, keeps_alive: true, date: b"Sun, 06 Nov 1994 08:49:37 GMT" };
+    const MANNER: Manner<'_> = Manner {
+        version: Version::Http11,
+        is_head: false,
+        keeps_alive: true,
+        date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+        is_for_peer: false,
+    };
 
     fn all() -> impl Iterator<Item = Cause> {
         let refused = Refusal::ALL.into_iter().map(Cause::Refused);
@@ -246,6 +260,21 @@ mod tests {
             let manner = Manner { version, keeps_alive, ..MANNER };
             let (head, _) = split(Cause::Refused(Refusal::ReplicaReset), &manner);
             assert_eq!(head.iter().find(|l| l.starts_with("Connection")).map(String::as_str), line);
+        }
+    }
+
+    #[test]
+    fn only_a_peer_is_told_whether_it_may_try_elsewhere() {
+        for (refusal, word) in [
+            (Refusal::NoReplicaReady, Some("unsent")),
+            (Refusal::ReplicaReset, Some("lost")),
+            (Refusal::ResponseTimeout, None),
+        ] {
+            let said = |is_for_peer| {
+                let (head, _) = split(Cause::Refused(refusal), &Manner { is_for_peer, ..MANNER });
+                head.iter().find_map(|line| line.strip_prefix("Evenkeel-Peer: ").map(str::to_owned))
+            };
+            assert_eq!((said(true).as_deref(), said(false)), (word, None), "{refusal:?}");
         }
     }
 }

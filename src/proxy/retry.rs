@@ -48,7 +48,7 @@ impl Retries {
     /// that may just have been closed too late: a request that kills whoever gets it must not go round all replicas.
     pub(super) fn price(&self, failure: &Failure, was_reused: bool, is_replayable: bool) -> Option<Price> {
         let price = match failure {
-            Failure::Connect(_) | Failure::Unsent | Failure::OutOfDescriptors(_) => Price::Nothing,
+            Failure::Connect(_) | Failure::Unsent | Failure::Declined | Failure::OutOfDescriptors(_) => Price::Nothing,
             Failure::ConnectTimeout => Price::Budget,
             // What is declared dead is so once, and has no more requests than it had.
             Failure::Lost { answer_began: false, .. } if is_replayable => Price::Attempt,
@@ -92,6 +92,7 @@ mod tests {
         for (failure, [once, fresh, kept]) in [
             (refused(), [Some(Nothing); 3]),
             (Failure::Unsent, [Some(Nothing); 3]),
+            (Failure::Declined, [Some(Nothing); 3]),
             (Failure::ConnectTimeout, [Some(Budget); 3]),
             (closed(false), [None, Some(Budget), Some(Attempt)]),
             (closed(true), [None; 3]),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -46,9 +46,6 @@ const LAST_CALL: Duration = Duration::from_millis(250);
 /// who waits for one waits for milliseconds, and with large bodies for tens of them.
 const POLLS_PER_LOOK: u32 = 256;
 
-/// The name of this process in `Via`: the same for all workers, since a request may come back to any.
-static PSEUDONYM: LazyLock<Pseudonym> = LazyLock::new(|| Pseudonym::new(fastrand::u32(..)));
-
 /// What one data-plane thread owns. Nothing here is shared with another but the [`Context`].
 #[derive(Debug)]
 pub struct Worker {
@@ -61,6 +58,7 @@ pub struct Worker {
     pub(super) budget: RefCell<Budget>,
     /// Wakes every client connection.
     pub(super) bell: Rc<Bell>,
+    /// Our name in `Via`.
     pub(super) pseudonym: Pseudonym,
     /// Replaced as a whole when they change; who began with others goes on with those.
     settings: RefCell<Rc<ProxySettings>>,
@@ -127,6 +125,8 @@ impl Worker {
         let bell = Rc::<Bell>::default();
         let limits = Limits::from(&settings.limits);
         let metrics = Arc::clone(&context.metrics);
+        // The same for all workers, since a request may come back to any.
+        let pseudonym = Pseudonym::new(context.peers.id() as u32);
         Self {
             context,
             balancer,
@@ -135,7 +135,7 @@ impl Worker {
             desk: RefCell::new(Desk::new(limits)),
             budget: RefCell::default(),
             bell,
-            pseudonym: *PSEUDONYM,
+            pseudonym,
             settings: RefCell::new(settings),
             clock: Cell::new(Instant::now()),
             tasks: TaskTracker::new(),

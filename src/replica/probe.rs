@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How a replica is probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSpec {
-    /// The path to `GET`. `None`: a TCP connect is enough.
+    /// The path to `GET`, or [`ProbeSpec::OF_THE_PROXY`]. `None`: a TCP connect is enough.
     pub path: Option<String>,
     /// The statuses that pass.
     pub status: Statuses,
@@ -18,6 +18,12 @@ pub struct ProbeSpec {
     pub healthy_threshold: u32,
     /// Failures in a row that make a healthy replica unhealthy.
     pub unhealthy_threshold: u32,
+}
+
+impl ProbeSpec {
+    /// In place of a path: what the proxy at that address answers itself, whatever stands behind it (`OPTIONS *` with
+    /// `Max-Forwards: 0`; RFC 9110, section 7.6.2).
+    pub const OF_THE_PROXY: &'static str = "*";
 }
 
 impl Default for ProbeSpec {

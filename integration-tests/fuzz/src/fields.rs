@@ -6,13 +6,14 @@ use integration_tests::wire::Fields;
 use crate::reading::elements;
 
 /// For one connection only, or easily mistaken for something that is.
-const HOP_BY_HOP: [&str; 13] = [
+const HOP_BY_HOP: [&str; 14] = [
     "connection",
     "http2-settings",
     "keep-alive",
     "proxy",
     "proxy-authenticate",
     "proxy-authentication-info",
+    "evenkeel-peer",
     "proxy-authorization",
     "proxy-connection",
     "te",

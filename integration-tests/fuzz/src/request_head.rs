@@ -74,6 +74,8 @@ fn take(input: &[u8], head: &RequestHead, fields: &Fields, trusted: &[IpNet]) ->
         pseudonym: &pseudonym,
         upgrade: upgrade.as_ref(),
         rules: None,
+        is_from_peer: false,
+        greeting: None,
     };
     let (mut out, mut ruled) = (Vec::new(), Vec::new());
     write_request(&mut out, input, head, fields, &onward);

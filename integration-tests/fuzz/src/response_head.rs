@@ -52,7 +52,8 @@ pub fn check(input: &[u8]) {
     let (served_by, date) = (SERVED_BY.as_bytes(), DATE.as_bytes());
     for keeps_alive in [false, true] {
         let announced = framing.announced;
-        let mut answer = Answer { body, announced, client, keeps_alive, served_by, date, rules: None };
+        let (host, is_peers) = (&b""[..], false);
+        let mut answer = Answer { body, announced, client, keeps_alive, served_by, host, is_peers, date, rules: None };
         out.clear();
         write_response(&mut out, input, &head, &fields, &answer);
         check_answer(&out, &meant, &answer, asked);

@@ -13,6 +13,7 @@ mod discovery;
 mod discovery_faults;
 mod dns;
 mod draining;
+mod peers;
 mod proxy;
 mod reload;
 mod several_hosts;

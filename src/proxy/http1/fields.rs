@@ -66,6 +66,13 @@ impl Fields {
         list.iter().filter(move |field| field.id == name).map(|field| field.value.of(buffer))
     }
 
+    /// The value of the first field of that name.
+    #[inline]
+    pub fn first(&self, name: Name) -> Option<Span> {
+        let list = if self.has(name) { self.list.as_slice() } else { &[] };
+        list.iter().find(|field| field.id == name).map(|field| field.value)
+    }
+
     /// The values of all fields called `name`, in any case, in order.
     pub fn values<'b>(&self, buffer: &'b [u8], name: &str) -> impl Iterator<Item = &'b [u8]> {
         let is_named = move |field: &&Field| field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes());

@@ -14,6 +14,8 @@ pub enum Name {
     Connection,
     ContentLength,
     Date,
+    /// What evenkeels say to one another.
+    EvenkeelPeer,
     Expect,
     Forwarded,
     Host,
@@ -61,6 +63,7 @@ impl Name {
             (10, b'k') => (b"keep-alive", Self::KeepAlive),
             (11, b'x') => (b"x-served-by", Self::XServedBy),
             (12, b'm') => (b"max-forwards", Self::MaxForwards),
+            (13, b'e') => (b"evenkeel-peer", Self::EvenkeelPeer),
             (14, b'c') => (b"content-length", Self::ContentLength),
             (14, b'h') => (b"http2-settings", Self::Http2Settings),
             (15, b'x') => (b"x-forwarded-for", Self::XForwardedFor),
@@ -99,6 +102,7 @@ impl Name {
         matches!(
             self,
             Self::Connection
+                | Self::EvenkeelPeer
                 | Self::Http2Settings
                 | Self::KeepAlive
                 | Self::Proxy
@@ -139,7 +143,7 @@ fn is_twin(name: &[u8], known: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const KNOWN: [(&str, Name); 24] = [
+    const KNOWN: [(&str, Name); 25] = [
         ("Te", Name::Te),
         ("Via", Name::Via),
         ("Date", Name::Date),
@@ -154,6 +158,7 @@ mod tests {
         ("Keep-Alive", Name::KeepAlive),
         ("X-Served-By", Name::XServedBy),
         ("Max-Forwards", Name::MaxForwards),
+        ("Evenkeel-Peer", Name::EvenkeelPeer),
         ("Content-Length", Name::ContentLength),
         ("HTTP2-Settings", Name::Http2Settings),
         ("X-Forwarded-For", Name::XForwardedFor),

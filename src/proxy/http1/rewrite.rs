@@ -13,6 +13,7 @@ use super::upgrade::Protocols;
 use super::via::Pseudonym;
 use super::{Fields, RequestHead, ResponseHead, Version};
 use crate::config::settings::headers::HeaderRules;
+use crate::peers::FIELD;
 
 /// What a request's head is written with, besides what was received.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,11 @@ pub struct Onward<'a> {
     pub upgrade: Option<&'a Protocols>,
     /// The rules for it; `None` without any.
     pub rules: Option<Applied<'a>>,
+    /// Whether a peer sent it, which has said of its client what there is to be said: a replica cannot tell it from a
+    /// request that came straight to the peer.
+    pub is_from_peer: bool,
+    /// What a peer is to know it by, if it goes to one.
+    pub greeting: Option<&'a str>,
 }
 
 /// Appends the head of a request as a replica is to see it. It is the same for every replica.
@@ -49,24 +55,28 @@ pub fn write_request(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, field
     push(out, &[b" HTTP/1.1\r\nHost: ", set.map_or(host, str::as_bytes), b"\r\n"]);
     let first_field = out.len();
 
-    let (mut says_proto, mut says_host) = (false, false);
+    let is_believed = client.is_trusted() || onward.is_from_peer;
+    let (mut says_proto, mut says_host) = (onward.is_from_peer, onward.is_from_peer);
     fields.copy(out, buffer, |field| match field.id {
         Name::Other | Name::Date | Name::Via | Name::XServedBy => true,
         Name::Expect => head.version == Version::Http11,
         Name::MaxForwards => target.max_forwards.is_none(),
-        Name::Forwarded | Name::XForwardedOther => client.is_trusted(),
+        Name::Forwarded | Name::XForwardedOther => is_believed,
+        Name::XForwardedFor | Name::XRealIp => onward.is_from_peer,
         Name::XForwardedProto => {
-            says_proto |= client.is_trusted();
-            client.is_trusted()
+            says_proto |= is_believed;
+            is_believed
         }
         Name::XForwardedHost => {
-            says_host |= client.is_trusted();
-            client.is_trusted()
+            says_host |= is_believed;
+            is_believed
         }
         _ => false,
     });
 
-    client.write_addresses(out, buffer, fields, onward.trusted);
+    if !onward.is_from_peer {
+        client.write_addresses(out, buffer, fields, onward.trusted);
+    }
     if !says_proto {
         out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
     }
@@ -80,6 +90,9 @@ pub fn write_request(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, field
     push(out, &[protocol, onward.pseudonym.as_bytes(), b"\r\n"]);
     if let Some(hops) = target.max_forwards {
         push_number(out, b"Max-Forwards: ", u64::from(hops.saturating_sub(1)));
+    }
+    if let Some(greeting) = onward.greeting {
+        push(out, &[FIELD.as_bytes(), b": ", greeting.as_bytes(), b"\r\n"]);
     }
     match onward.body {
         RequestBody::None => {}
@@ -105,6 +118,10 @@ pub struct Answer<'a> {
     pub keeps_alive: bool,
     /// The replica's name, for `X-Served-By`.
     pub served_by: &'a [u8],
+    /// What is said behind it: this host's name, where there are others.
+    pub host: &'a [u8],
+    /// Whether a peer sent it, whose word for that passes.
+    pub is_peers: bool,
     /// The time now as an HTTP date, for an answer that has no `Date`.
     pub date: &'a [u8],
     /// The rules for it; `None` without any.
@@ -118,9 +135,11 @@ pub fn write_response(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fie
     let mut is_dated = false;
     fields.copy(out, buffer, |field| {
         is_dated |= field.id == Name::Date;
-        !is_replaced(field.id)
+        !is_replaced(field.id) || (answer.is_peers && field.id == Name::XServedBy)
     });
-    push(out, &[b"X-Served-By: ", answer.served_by, b"\r\n"]);
+    if !(answer.is_peers && fields.has(Name::XServedBy)) {
+        push(out, &[b"X-Served-By: ", answer.served_by, answer.host, b"\r\n"]);
+    }
     if !is_dated {
         push(out, &[b"Date: ", answer.date, b"\r\n"]);
     }

@@ -16,7 +16,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Fields that concern one connection only, and `Proxy`, which CGI programs mistake for a setting.
-const HOP_BY_HOP: [HeaderName; 12] = [
+const HOP_BY_HOP: [HeaderName; 13] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -24,6 +24,7 @@ const HOP_BY_HOP: [HeaderName; 12] = [
     hyper::header::TRAILER,
     hyper::header::PROXY_AUTHENTICATE,
     hyper::header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("evenkeel-peer"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authentication-info"),

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::change::{Change, Sighting};
 use crate::config::settings::{EjectSettings, HeaderSettings, HoldSettings, LimitSettings, ProxySettings};
 use crate::metrics::HoldEnd;
+use crate::peers::Peers;
 use crate::provider::Provider;
 use crate::proxy::{Admission, Context, Hold, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
@@ -358,7 +359,9 @@ pub(super) fn context(
     let admission = Arc::new(Admission::new(limit, Arc::clone(&metrics)));
     let (hold, service) = (Hold::new(Arc::clone(&metrics)), settings.service.clone());
     let (sender, settings) = watch::channel(Arc::new(settings));
-    let context = Context { registry, service, settings, metrics, admission, hold, leaving, stop_accepting, abort };
+    let peers = Arc::new(Peers::new("vm-1".to_owned(), None, false));
+    let context =
+        Context { registry, service, settings, metrics, admission, peers, hold, leaving, stop_accepting, abort };
     (Arc::new(context), writer, sender)
 }
 

@@ -65,6 +65,7 @@ impl<'a> Run<'a> {
             settings,
             metrics,
             admission,
+            peers: Arc::default(),
             hold,
             leaving: Default::default(),
             stop_accepting: Default::default(),

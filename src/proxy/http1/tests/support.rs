@@ -79,6 +79,8 @@ fn pass_on(
         pseudonym: &pseudonym,
         upgrade: upgrade.as_ref(),
         rules: (!rules.is_empty()).then_some(Applied { rules, facts: Some(&facts) }),
+        is_from_peer: false,
+        greeting: None,
     };
     write_request(&mut out, bytes, head, fields, &onward);
     Ok(Passed {
@@ -129,6 +131,8 @@ pub(super) fn answer_by(
             client,
             keeps_alive: true,
             served_by: b"gateway-3",
+            host: b"",
+            is_peers: false,
             date: DATE.as_bytes(),
             rules: (!rules.is_empty()).then_some(Applied { rules, facts: None }),
         };

@@ -1,0 +1,156 @@
+//! The evenkeels on other hosts: each of them, for each of its services, is one replica whose weight is what it has ready.
+//!
+//! `stream` listens to one of them, `names` keeps to what the DNS says of where they are, `roster` is what is known of
+//! all of them and turns it into changes.
+
+mod names;
+mod roster;
+mod stream;
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use self::names::Found;
+use self::roster::Roster;
+use self::stream::Heard;
+use crate::change::{Change, Observed};
+use crate::config::settings::PeerHost;
+use crate::discovery::status::DiscoveryStatus;
+use crate::peers::Peers;
+use crate::provider::{Provider, ProviderKind};
+
+/// What may wait to be looked at. It is looked at at once, so this is slack for a burst.
+const WAITING: usize = 256;
+
+/// Follows the peers and tells the registry what they have.
+#[derive(Debug)]
+pub struct PeerWatcher {
+    hosts: Vec<(PeerHost, Arc<DiscoveryStatus>)>,
+    peers: Arc<Peers>,
+    roster: Roster,
+    changes: mpsc::Sender<Observed>,
+    /// What was said last of each, so that one that stays away is not news each time.
+    told: HashMap<SocketAddr, String>,
+}
+
+/// The provider that all the peers at one host, or of one name in the DNS, are to the registry.
+pub fn provider(host: &PeerHost) -> Provider {
+    Provider::named(ProviderKind::Peer, host.to_string())
+}
+
+impl PeerWatcher {
+    /// One that has looked for nobody. What it learns goes to `changes`, and what it does to the status of each host.
+    pub fn new(
+        hosts: Vec<(PeerHost, Arc<DiscoveryStatus>)>,
+        peers: Arc<Peers>,
+        changes: mpsc::Sender<Observed>,
+    ) -> Self {
+        let roster = Roster::new(format!("{:016x}", peers.id()));
+        Self { hosts, peers, roster, changes, told: HashMap::new() }
+    }
+
+    /// Follows them until `stop` (or until the receiver of the changes is gone). One that is lost is looked for again and
+    /// again; what it said last holds meanwhile.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.follow()).await;
+    }
+
+    async fn follow(mut self) {
+        let (found, mut finds) = mpsc::channel(WAITING);
+        let (heard, mut news) = mpsc::channel(WAITING);
+        let mut looking = JoinSet::new();
+        for (index, (host, _)) in self.hosts.iter().enumerate() {
+            looking.spawn(names::look(index, host.clone(), found.clone()));
+        }
+        let mut listening = HashMap::new();
+        loop {
+            let is_heard = tokio::select! {
+                Some(find) = finds.recv() => {
+                    self.find(find);
+                    true
+                }
+                Some((addr, heard)) = news.recv() => self.hear(addr, heard),
+                else => return,
+            };
+            let followed = self.roster.followed();
+            listening.retain(|addr, _| followed.contains(addr));
+            for addr in followed {
+                let listen = || stream::listen(addr, Arc::clone(&self.peers), heard.clone());
+                listening.entry(addr).or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(listen())));
+            }
+            if is_heard && !self.tell().await {
+                return;
+            }
+        }
+    }
+
+    fn find(&mut self, Found { index, addresses }: Found) {
+        let Some((host, status)) = self.hosts.get(index) else { return };
+        match addresses {
+            Ok(addresses) => self.roster.list(&provider(host), &addresses),
+            Err(cause) => {
+                status.reconnects.fetch_add(1, Ordering::Relaxed);
+                debug!(provider = %status.provider(), %cause, "Peers not found: those that are known stay");
+            }
+        }
+        let known: HashSet<IpAddr> = self.roster.followed().iter().map(|addr| addr.ip().to_canonical()).collect();
+        self.peers.set_addresses(known);
+    }
+
+    /// Takes in what came from one of them; whether that is anything new.
+    fn hear(&mut self, addr: SocketAddr, heard: Heard) -> bool {
+        let Some(provider) = self.roster.provider_of(addr).cloned() else { return false };
+        let Some((_, status)) = self.hosts.iter().find(|(_, status)| *status.provider() == provider) else {
+            return false;
+        };
+        match heard {
+            Heard::News(news) => {
+                status.events.fetch_add(1, Ordering::Relaxed);
+                let is_ours = self.roster.hear(addr, news);
+                let name = if is_ours { "ourselves" } else { self.roster.name_of(addr).unwrap_or_default() };
+                let said = format!("Peer found: {name}");
+                if self.told.get(&addr) != Some(&said) {
+                    info!(provider = %provider, %addr, replica = name, "Peer found");
+                    self.told.insert(addr, said);
+                }
+            }
+            Heard::Lost(cause) => {
+                status.reconnects.fetch_add(1, Ordering::Relaxed);
+                if cause.is_malformed() {
+                    status.decode_errors.fetch_add(1, Ordering::Relaxed);
+                }
+                self.roster.lose(addr, cause.is_refusal());
+                let said = cause.to_string();
+                if self.told.get(&addr) != Some(&said) {
+                    warn!(provider = %provider, %addr, %cause, "Peer lost: what it said last holds, and its probes decide");
+                    self.told.insert(addr, said);
+                }
+            }
+        }
+        true
+    }
+
+    /// Tells the registry what is new; whether it listens.
+    async fn tell(&mut self) -> bool {
+        for (_, status) in &self.hosts {
+            status.set_connected(self.roster.is_connected(status.provider()));
+        }
+        for change in self.roster.changes() {
+            if let Change::Upsert { replica } = &change {
+                debug!(service = %replica.spec.service, replica = %replica.spec.name, weight = replica.spec.weight, "Peer has news");
+            }
+            if self.changes.send(Observed::from(change)).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
