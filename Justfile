@@ -50,6 +50,10 @@ down:
 demo:
     cargo run --locked --release --example demo
 
+# One evenkeel before 200 hosts of 50 replicas that come and go, in this process; `just simulate --hosts 20 --seconds 5`
+simulate *options:
+    cargo run --locked --release --example simulate -- {{ options }}
+
 # What a request costs evenkeel, HAProxy, nginx and a blind relay; `just bench --only W1,W3 --rounds 3`
 bench *options:
     integration-tests/bench/setup haproxy nginx wrk strace

@@ -205,6 +205,7 @@ impl App {
         let admin_addr = admin_listener.local_addr().map_err(Error::system("read the admin port"))?;
 
         let (registry, writer) = Registry::new();
+        let writer = writer.with_subset(settings.subset);
         let metrics = Arc::new(ProxyMetrics::default());
         let providers = Providers::new(&settings);
         let peers = Arc::new(ourselves(&settings.peers));

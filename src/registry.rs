@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_types, reason = "this is the room that holds the map")]
 
 mod retire;
+mod subset;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,6 +17,7 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
+use self::subset::Parting;
 use crate::change::{Change, Sighting};
 use crate::provider::{Provider, ProviderKind};
 use crate::replica::{Lifecycle, Replica, ReplicaId};
@@ -30,6 +32,7 @@ pub struct Replicas {
     heaviest: u16,
     /// Those that no peer runs; `None`: all of them.
     local: Option<Arc<Self>>,
+    known: usize,
 }
 
 impl Replicas {
@@ -41,7 +44,7 @@ impl Replicas {
             let local = list.iter().filter(|r| !r.is_peer()).cloned().collect();
             Arc::new(Self::freeze(service.clone(), local))
         });
-        Self { service, list: list.into(), heaviest, local }
+        Self { service, known: list.len(), list: list.into(), heaviest, local }
     }
 
     /// Those that no peer runs, frozen likewise.
@@ -62,6 +65,11 @@ impl Replicas {
     /// The greatest weight in the list, whether or not who has it can be picked.
     pub fn heaviest(&self) -> u16 {
         self.heaviest
+    }
+
+    /// How many replicas of the service are known, those outside of the subset among them.
+    pub fn known(&self) -> usize {
+        self.known
     }
 }
 
@@ -91,8 +99,8 @@ impl Registry {
     pub fn new() -> (Self, RegistryWriter) {
         let shared = Shared { services: DashMap::default(), version: watch::Sender::new(0), alarm: Notify::new() };
         let registry = Self { shared: Arc::new(shared) };
-        let (known, members, retiring) = Default::default();
-        let writer = RegistryWriter { registry: registry.clone(), known, members, retiring, preference: 1 };
+        let (known, members, retiring, parting) = Default::default();
+        let writer = RegistryWriter { registry: registry.clone(), known, members, retiring, parting, preference: 1 };
         (registry, writer)
     }
 
@@ -141,6 +149,7 @@ pub struct RegistryWriter {
     retiring: HashSet<(Provider, ReplicaId)>,
     /// What the weights of replicas that no peer runs are multiplied by.
     preference: u16,
+    parting: Parting,
 }
 
 /// A replica with all that was said of it: the same container may be seen through a Swarm's manager and by the engine
@@ -181,6 +190,8 @@ struct Edit {
     gone: Vec<Arc<Replica>>,
     /// Whether a lifecycle moved on: lists do not show that, but watchers want to know.
     advanced: bool,
+    /// Services in which a drain began or was taken back, so that their subset is another.
+    drained: HashSet<ServiceName>,
 }
 
 impl Edit {
@@ -305,8 +316,9 @@ impl RegistryWriter {
     }
 
     /// The one store per service.
-    fn publish(&mut self, edit: Edit) {
+    fn publish(&mut self, mut edit: Edit) {
         for replica in edit.left {
+            self.leave_ring(&replica);
             let list = self.members.entry(replica.spec().service.clone()).or_default();
             if let Ok(index) = list.binary_search_by(|other| order(other, &replica)) {
                 list.remove(index);
@@ -315,13 +327,16 @@ impl RegistryWriter {
         for replica in edit.joined.into_values() {
             let list = self.members.entry(replica.spec().service.clone()).or_default();
             let index = list.binary_search_by(|other| order(other, &replica)).unwrap_or_else(|index| index);
-            list.insert(index, replica);
+            list.insert(index, Arc::clone(&replica));
+            self.join_ring(replica);
+        }
+        if self.parting.is_on() {
+            edit.stale.extend(edit.drained);
         }
         for service in edit.stale {
-            // A list that became empty stays: requests for a service that lost its last replica are refused
-            // rather than taken for another's.
-            let list = self.members.get(&service).cloned().unwrap_or_default();
-            self.registry.shared.services.insert(service.clone(), Arc::new(Replicas::freeze(service, list)));
+            // Empty lists stay: who lost its last replica is refused requests, which are not taken for another's.
+            let replicas = self.part_of(&service, &mut edit.gone);
+            self.registry.shared.services.insert(service, Arc::new(replicas));
         }
         for replica in edit.gone {
             // A pick that read the old list just now sees this when it claims.
@@ -345,7 +360,12 @@ fn settle(known: &mut Known, edit: &mut Edit) {
         new.set_drained_by_hand(old.is_drained_by_hand());
         new
     } else {
-        edit.advanced |= advance(old, lifecycle);
+        if advance(old, lifecycle) {
+            edit.advanced = true;
+            if lifecycle == Lifecycle::Draining {
+                edit.drained.insert(spec.service.clone());
+            }
+        }
         if *old.spec() == spec {
             return;
         }

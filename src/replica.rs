@@ -103,6 +103,7 @@ pub struct ReplicaState {
     incarnation: u64,
     lifecycle: AtomicU8,
     drained_by_hand: AtomicBool,
+    is_set_aside: AtomicBool,
     /// Its health, and by which fault it is ejected; see [`standing`].
     standing: AtomicU8,
     ejection_depth: AtomicU32,
@@ -131,6 +132,7 @@ impl ReplicaState {
             incarnation: NEXT_INCARNATION.fetch_add(1, Ordering::Relaxed),
             lifecycle: AtomicU8::new(lifecycle as u8),
             drained_by_hand: AtomicBool::new(false),
+            is_set_aside: AtomicBool::new(false),
             standing: AtomicU8::new(Health::Unknown as u8),
             ejection_depth: AtomicU32::new(0),
             ramp: AtomicU16::new(FULL_RAMP),
@@ -230,7 +232,17 @@ impl Replica {
 
     /// Whether it may get a new request now.
     pub fn is_pickable(&self) -> bool {
-        self.spec.weight > 0 && self.state() == State::Ready
+        self.spec.weight > 0 && !self.is_set_aside() && self.state() == State::Ready
+    }
+
+    /// Whether it is outside of the subset by now: it takes nothing new, though it may be ready, and finishes what it has.
+    pub fn is_set_aside(&self) -> bool {
+        self.state.is_set_aside.load(Ordering::SeqCst)
+    }
+
+    /// Records whether it is outside of the subset. Only the registry calls this.
+    pub(crate) fn set_aside(&self, is_set_aside: bool) {
+        self.state.is_set_aside.store(is_set_aside, Ordering::SeqCst);
     }
 
     /// Whether it has fewer requests than it may have.
@@ -343,6 +355,18 @@ mod tests {
         let replica = Replica::new(ReplicaSpec { weight: 0, ..spec("gateway", 1) }, Lifecycle::Running);
         replica.set_health(Health::Healthy);
         assert_eq!((replica.state(), replica.is_pickable()), (State::Ready, false));
+    }
+
+    #[test]
+    fn who_is_set_aside_takes_nothing_and_is_what_it_was() {
+        let replica = Replica::new(spec("gateway", 1), Lifecycle::Running);
+        replica.set_health(Health::Healthy);
+        replica.set_aside(true);
+        assert_eq!((replica.state(), replica.is_draining()), (State::Ready, false));
+        assert!(!replica.is_pickable() && !replica.is_pickable_in_panic());
+        assert!(replica.with_spec(spec("gateway", 1)).is_set_aside());
+        replica.set_aside(false);
+        assert!(replica.is_pickable() && replica.is_pickable_in_panic());
     }
 
     #[test]

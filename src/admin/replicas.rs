@@ -83,6 +83,9 @@ impl From<&Replica> for ReplicaView {
 fn verdict(replica: &Replica) -> String {
     let because = |otherwise: &str| replica.last_error().unwrap_or_else(|| otherwise.to_owned());
     match (replica.state(), replica.lifecycle(), replica.health()) {
+        (State::Ready, _, _) if replica.is_set_aside() => {
+            format!("not routed: outside of the subset by now, {}", left(replica))
+        }
         (State::Ready, _, _) if replica.spec().weight == 0 => "not routed: its weight is 0".to_owned(),
         (State::Ready, _, _) => ROUTED.to_owned(),
         (State::Starting, Lifecycle::Starting, _) => "starting: its HEALTHCHECK has not passed yet".to_owned(),
@@ -126,6 +129,15 @@ pub(super) fn list(registry: &Registry, service: Option<&str>) -> Vec<ReplicaVie
         None => registry.services(),
     };
     services.iter().flat_map(|service| service.list()).map(|replica| ReplicaView::from(&**replica)).collect()
+}
+
+/// How many replicas are known, in all or of one service, those outside of the subset among them.
+pub(super) fn known(registry: &Registry, service: Option<&str>) -> usize {
+    let services = match service {
+        Some(service) => registry.replicas(service).into_iter().collect(),
+        None => registry.services(),
+    };
+    services.iter().map(|service| service.known()).sum()
 }
 
 /// The replicas that `key` may mean: the one with that id, else all of that name, else all whose id begins so, if these

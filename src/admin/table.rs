@@ -21,7 +21,8 @@ pub(super) fn page(state: &AdminState, service: Option<&str>, now: SystemTime) -
     let mut page = format!("evenkeel {}, up {}\n", state.version, age(state.started, now));
     page += &discovery_lines(&state.discovery, now);
     page += &config_lines(&state.reloads.newest(), now);
-    page += &count_line(&replicas, others.len());
+    let known = replicas::known(&state.registry, service);
+    page += &count_line(&replicas, known, others.len());
     if !replicas.is_empty() {
         page += &format!("\n{}", replica_table(&replicas, now));
     }
@@ -66,12 +67,15 @@ fn config_lines(Newest { since, wrong, waiting }: &Newest, now: SystemTime) -> S
     lines
 }
 
-fn count_line(replicas: &[ReplicaView], others: usize) -> String {
+fn count_line(replicas: &[ReplicaView], known: usize, others: usize) -> String {
     let states = State::ALL.map(|state| (state, replicas.iter().filter(|r| r.state == state.as_str()).count()));
     let parts: Vec<_> =
         states.into_iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}")).collect();
-    let plural = if replicas.len() == 1 { "" } else { "s" };
-    let mut line = format!("{} replica{plural}", replicas.len());
+    let plural = if known == 1 { "" } else { "s" };
+    let mut line = match replicas.len() {
+        count if count < known => format!("{count} of {known} replica{plural}"),
+        count => format!("{count} replica{plural}"),
+    };
     if !parts.is_empty() {
         line += &format!(": {}", parts.join(", "));
     }
@@ -260,9 +264,10 @@ bbbbbbbbbbbb  cron?box        -        routed   routed
 ";
         assert_eq!(container_table(&[considered('a', "shop-gateway-1"), orphan]), expected);
         assert_eq!(
-            count_line(&[], 2),
+            count_line(&[], 0, 2),
             "0 replicas; 2 considered but not routed; NONE TAKES REQUESTS, clients wait and then get 503\n"
         );
+        assert!(count_line(&[], 10_000, 0).starts_with("0 of 10000 replicas; NONE"));
     }
 
     #[test]
@@ -274,6 +279,17 @@ bbbbbbbbbbbb  cron?box        -        routed   routed
         let page = page(&fixture.state, None, SystemTime::now());
         assert!(page.contains("\n1 replica: 1 ejected; NONE IS READY, so those that run get the requests\n"), "{page}");
         let verdict = "ejected for a while: too many of its requests failed, most by timeout";
+        assert!(page.lines().any(|line| line.starts_with("gateway-9") && line.ends_with(verdict)), "{page}");
+    }
+
+    #[test]
+    fn a_replica_outside_of_the_subset_says_what_it_has_left() {
+        let fixture = fixture();
+        let replica = fixture.add('f', "gateway-9", 9, |_| {});
+        replica.set_health(Health::Healthy);
+        replica.set_aside(true);
+        let page = page(&fixture.state, None, SystemTime::now());
+        let verdict = "not routed: outside of the subset by now, no request left";
         assert!(page.lines().any(|line| line.starts_with("gateway-9") && line.ends_with(verdict)), "{page}");
     }
 

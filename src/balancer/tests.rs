@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +9,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::change::{Change, Sighting};
+use crate::config::settings::SubsetSettings;
 use crate::metrics::Fault;
 use crate::provider::Provider;
 use crate::registry::fixtures::{gateway, join, running, spec};
-use crate::replica::{Health, Lifecycle, ReplicaSpec};
+use crate::replica::{Health, Lifecycle, ReplicaId, ReplicaSpec};
 
 /// The numbers of the replicas picked one after the other, each lease released at once.
 fn picks(balancer: &Balancer, times: usize) -> Vec<u32> {
@@ -349,5 +350,33 @@ proptest! {
             let round = counts(&picks(&balancer, many));
             prop_assert!(round.len() == many && round.values().all(|times| *times == 1), "{:?}", round);
         }
+    }
+}
+
+/// Ten evenkeels before two hundred replicas, each with its own part of twenty, pick as often as one another.
+#[test]
+fn a_fleet_that_parts_a_service_loads_each_replica_with_its_even_share() {
+    let (slots, replicas, rounds) = (10, 200, 100);
+    for policy in Policy::ALL {
+        let mut counts: HashMap<ReplicaId, usize> = HashMap::new();
+        for slot in 1..=slots {
+            let (registry, writer) = Registry::new();
+            let mut writer = writer.with_subset(Some(SubsetSettings { size: 20, slot, slots }));
+            writer.apply_all((1..=replicas).map(|number| running(spec("gateway", number))));
+            let list = registry.replicas("gateway").unwrap();
+            list.list().iter().for_each(|replica| replica.set_health(Health::Healthy));
+            assert_eq!((list.list().len(), list.known()), (20, 200));
+            let balancer = Balancer::new(registry, policy, slot as u64);
+            for _ in 0..rounds * list.list().len() {
+                let lease = balancer.pick("gateway", &Tried::default()).unwrap();
+                *counts.entry(lease.replica().id().clone()).or_default() += 1;
+            }
+        }
+        let even = slots * 20 * rounds / usize::from(replicas);
+        // What is left to luck is no matter of the subset.
+        let most = if policy == Policy::Random { even * 6 / 10 } else { even / 10 };
+        assert_eq!(counts.len(), usize::from(replicas), "{policy}");
+        let off = counts.values().map(|count| count.abs_diff(even)).max();
+        assert!(off <= Some(most), "{policy}: {off:?} of {even}");
     }
 }

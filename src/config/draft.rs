@@ -3,13 +3,14 @@
 mod dns;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 
 use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{
     DnsRules, DockerSettings, LogSettings, PeerSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings,
-    Token,
+    SubsetSettings, Token,
 };
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
@@ -34,6 +35,9 @@ pub(super) struct Draft {
     pub(super) peers: PeerSettings,
     /// The path of the file with the peers' token.
     pub(super) peer_token_file: Option<String>,
+    pub(super) subset: Option<NonZeroUsize>,
+    /// Which of how many evenkeels this one is.
+    pub(super) subset_slot: Option<(usize, usize)>,
     pub(super) shutdown: ShutdownSettings,
     pub(super) log: LogSettings,
 }
@@ -55,6 +59,8 @@ impl Default for Draft {
             dns_rules: DnsRules::default(),
             peers: PeerSettings::default(),
             peer_token_file: None,
+            subset: None,
+            subset_slot: None,
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
         }
@@ -116,6 +122,8 @@ impl Draft {
         self.docker.defaults = self.defaults.clone();
         let dns = self.dns_settings();
         let statics = self.statics.iter().map(|replica| self.static_replica(replica)).collect();
+        let parts = self.subset.zip(self.subset_slot);
+        let subset = parts.map(|(size, (slot, slots))| SubsetSettings { size: size.get(), slot, slots });
         Settings {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
@@ -124,6 +132,7 @@ impl Draft {
             dns,
             statics,
             peers: self.peers,
+            subset,
             shutdown: self.shutdown,
             log: self.log,
         }

@@ -6,6 +6,7 @@ mod front;
 mod health;
 pub(super) mod peers;
 mod routing;
+mod scale;
 
 use super::docker_host;
 use super::key::{Fallback, Key, Kind};
@@ -142,6 +143,8 @@ pub static KEYS: &[Key] = &[
     },
     routing::HOLD_INTERVAL,
     routing::STATIC,
+    scale::SUBSET,
+    scale::SUBSET_SLOT,
     front::TRUSTED_PROXIES,
     front::PROXY_PROTOCOL,
     front::HEALTH_ENDPOINT,

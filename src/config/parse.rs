@@ -38,6 +38,8 @@ const MOST_CONNECTIONS: usize = 10_000_000;
 const LONGEST_BODY: u64 = 1 << 50;
 /// The units of sizes, the largest first, and how many times they double a byte.
 const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+/// The most evenkeels that a fleet is parted among.
+const MOST_SLOTS: usize = 10_000;
 /// What stands for "no limit".
 const OFF: &str = "off";
 
@@ -138,6 +140,19 @@ pub(super) fn held_bytes(text: &str) -> Parsed<usize> {
 /// How many requests a replica may have at once, or `off`.
 pub(super) fn concurrency(text: &str) -> Parsed<Option<NonZeroU32>> {
     unless(text, OFF, || number(text, 1..=u32::MAX, 100).map(NonZeroU32::new))
+}
+
+/// How many replicas of a service to keep to, or `off`. In a part of fewer, one more or less would show in the shares.
+pub(super) fn subset(text: &str) -> Parsed<Option<NonZeroUsize>> {
+    unless(text, OFF, || number(text, 20..=1 << 20, 500).map(NonZeroUsize::new))
+}
+
+/// Which of how many evenkeels this one is.
+pub(super) fn slot(text: &str) -> Parsed<(usize, usize)> {
+    let parts = text.split_once('/').and_then(|(slot, slots)| Some((slot.parse().ok()?, slots.parse().ok()?)));
+    parts.filter(|(slot, slots)| (1..=*slots).contains(slot) && *slots <= MOST_SLOTS).ok_or_else(|| {
+        format!("{text:?} is not a number of a count, from 1/{MOST_SLOTS} to {MOST_SLOTS}/{MOST_SLOTS}, like 3/20")
+    })
 }
 
 /// Nothing if the text is this word, else what `parse` makes of it.

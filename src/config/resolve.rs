@@ -164,6 +164,16 @@ impl Sources {
                 format!("{min_ttl:?} is more than dns-max-ttl, {max_ttl:?}; an answer cannot hold at least so long");
             errors.push(Error::Value { place: place(DNS_MIN_TTL), complaint });
         }
+        if let (Some(size), None) = (draft.subset, draft.subset_slot) {
+            let complaint =
+                format!("{size} of which evenkeels? Say which of how many this one is, like --subset-slot 3/20");
+            errors.push(Error::Value { place: place("subset"), complaint });
+        }
+        if draft.subset.is_some() && !draft.peers.hosts.is_empty() {
+            let complaint =
+                "a part for each is for evenkeels that all see the same replicas, which peers do not; leave one out";
+            errors.push(Error::Value { place: place("subset"), complaint: complaint.to_owned() });
+        }
         let (listen, admin) = (draft.proxy.listen, draft.admin_listen);
         // A port that somebody else keeps is none that we bind.
         let is_ours = draft.proxy.listen_from.is_none();

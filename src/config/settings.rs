@@ -42,10 +42,23 @@ pub struct Settings {
     pub statics: Vec<ReplicaSpec>,
     /// The evenkeels on other hosts.
     pub peers: PeerSettings,
+    /// Which part of a large service this evenkeel keeps to; `None`: all of it.
+    pub subset: Option<SubsetSettings>,
     /// How to stop.
     pub shutdown: ShutdownSettings,
     /// What to log and how.
     pub log: LogSettings,
+}
+
+/// Which part of a large service one of several evenkeels keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubsetSettings {
+    /// It keeps to about so many of a service, and never to fewer than four fifths of that.
+    pub size: usize,
+    /// Which evenkeel this one is, from 1.
+    pub slot: usize,
+    /// How many evenkeels there are, at least as many as `slot`.
+    pub slots: usize,
 }
 
 /// The listener, the balancer and the HTTP path.
@@ -276,6 +289,7 @@ impl Default for Settings {
             dns: Vec::new(),
             statics: Vec::new(),
             peers: PeerSettings::default(),
+            subset: None,
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
         }

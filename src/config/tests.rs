@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::keys::{CONFIG, KEYS};
 use super::settings::{
     Advertised, DnsOnEmpty, DnsQuestion, DnsRules, DnsTarget, EjectSettings, HoldSettings, LimitSettings, ListenFrom,
-    LogFormat, Settings,
+    LogFormat, Settings, SubsetSettings,
 };
 use super::{Error, Errors, Flags, Resolved, Sources};
 use crate::metrics::Fault;
@@ -207,8 +207,8 @@ fn every_setting_reaches_its_place() {
         --admin-write --admin-token sesame-open-wide --log-format json --listen-from /run/port.sock \
         --dns box:28,x=srv:y --dns-server ::1,10.0.0.2:5353 --dns-timeout 29s --dns-min-ttl 30s --dns-max-ttl 31s \
         --dns-linger 32s --dns-on-empty drain --peer vm-2,10.0.0.5:9901 \
-        --advertise 10.0.0.4:80 --peer-name vm-1 --peer-token open-sesame-wide --prefer-local 3";
-    let Settings { proxy, admin_listen, admin_token, docker, dns, statics, peers, shutdown, log } =
+        --advertise 10.0.0.4:80 --peer-name vm-1 --peer-token open-sesame-wide --prefer-local 3 --subset-slot 29/30";
+    let Settings { proxy, admin_listen, admin_token, docker, dns, statics, peers, subset, shutdown, log } =
         settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
     let seconds = Duration::from_secs;
     assert_eq!((proxy.listen.to_string(), admin_listen.to_string()), ("[::1]:80".into(), "127.0.0.1:0".into()));
@@ -239,6 +239,7 @@ fn every_setting_reaches_its_place() {
     assert_eq!(proxy.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(proxy.proxy_protocol, ["10.0.0.5/32".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     assert_eq!(proxy.health_endpoint.as_deref(), Some("/lb"));
+    assert_eq!(subset, None, "which goes with no peers");
     let docker = &docker[0];
     assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
     assert_eq!((docker.project.as_deref(), docker.network.as_deref()), (Some("shop"), Some("back")));
@@ -570,4 +571,31 @@ fn text() -> impl Strategy<Value = String> {
         "[a-z0-9:/.,=\\[\\]-]{0,30}",
         "[0-9.:/,]{0,20}"
     ]
+}
+
+#[test]
+fn a_subset_is_of_a_fleet() {
+    let subset = |args: &[&str]| settings(args, &[]).subset;
+    assert_eq!(subset(&["--subset-slot", "1/1"]), None, "a deployment may always say which one it is");
+    assert_eq!(
+        subset(&["--subset=500", "--subset-slot=20/20"]),
+        Some(SubsetSettings { size: 500, slot: 20, slots: 20 })
+    );
+    assert_eq!(
+        complaints(&["--subset", "500"], &[]),
+        ["--subset: 500 of which evenkeels? Say which of how many this one is, like --subset-slot 3/20"]
+    );
+    assert_eq!(
+        complaints(&["--subset", "500", "--subset-slot", "1/2", "--peer", "vm-2"], &[]),
+        [
+            "--subset: a part for each is for evenkeels that all see the same replicas, which peers do not; leave one out"
+        ]
+    );
+    for wrong in ["0/20", "21/20", "3", "3/", "/20", "a/b", "1/10001"] {
+        let complaint =
+            format!("--subset-slot: {wrong:?} is not a number of a count, from 1/10000 to 10000/10000, like 3/20");
+        assert_eq!(complaints(&["--subset-slot", wrong], &[]), [complaint]);
+    }
+    let complaint = "--subset: \"19\" is not a whole number from 20 to 1048576, like 500, or off";
+    assert_eq!(complaints(&["--subset", "19"], &[]), [complaint]);
 }

@@ -33,20 +33,21 @@ impl RegistryWriter {
             info!(service = %spec.service, replica = %spec.name, "Replica named again");
             known.replica.set_lifecycle(lifecycle);
             edit.advanced = true;
+            edit.drained.insert(spec.service.clone());
         }
     }
 
-    /// Whether any replica is to be removed after its last request.
+    /// Whether any replica is to be removed, or to leave the subset, after its last request.
     pub fn has_retiring(&self) -> bool {
-        !self.retiring.is_empty()
+        !self.retiring.is_empty() || self.parting.has_leavers()
     }
 
-    /// Removes the replicas whose last request was waited for and has ended.
+    /// Removes the replicas whose last request was waited for and has ended, or publishes them no more.
     pub fn remove_retired(&mut self) {
         // It drains, so that a request which is counted later will find that out and go elsewhere.
         let is_idle = |id| self.known.get(id).is_none_or(|known| known.replica.in_flight() == 0);
         let idle: Vec<_> = self.retiring.iter().filter(|(_, id)| is_idle(id)).cloned().collect();
-        let mut edit = Edit::default();
+        let mut edit = Edit { stale: self.left_by_requests(), ..Edit::default() };
         for (provider, id) in idle {
             self.remove(&provider, &id, &mut edit);
         }

@@ -56,7 +56,7 @@ impl Replica {
     /// Whether it may get a request when no replica is ready: it runs and was ready once.
     pub fn is_pickable_in_panic(&self) -> bool {
         let runs = matches!(self.lifecycle(), Lifecycle::Running | Lifecycle::Ailing) && !self.is_drained_by_hand();
-        runs && self.health() != Health::Unknown && self.spec.weight > 0
+        runs && !self.is_set_aside() && self.health() != Health::Unknown && self.spec.weight > 0
     }
 
     /// Records what the probes say now. Only `health` calls this.
