@@ -41,7 +41,7 @@ pub mod wire;
 
 pub use dns_server::DnsServer;
 pub use eventually::{eventually, eventually_some};
-pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine};
+pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine, FakeSwarm, ServiceSpec};
 pub use test_replica::TestReplica;
 
 /// What the programs of this package return: nothing can be repaired by a caller, a failure is told and ends them.

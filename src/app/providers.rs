@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::statics::{Statics, sighting};
 use crate::change::{Change, Observed};
-use crate::config::settings::{DnsSettings, DockerSettings, PeerHost, Settings};
+use crate::config::settings::{DnsSettings, DockerSettings, PeerHost, Settings, SwarmSettings};
 use crate::discovery::docker::OwnProject;
 use crate::discovery::peer::{self, PeerWatcher};
 use crate::discovery::status::DiscoveryStatus;
-use crate::discovery::{dns, docker};
+use crate::discovery::{dns, docker, swarm};
 use crate::peers::Peers;
 use crate::provider::Provider;
 use crate::registry::{Registry, RegistryWriter};
@@ -37,6 +37,7 @@ pub(super) struct Providers {
     dns: Vec<(DnsSettings, Arc<DiscoveryStatus>)>,
     peers: Vec<(PeerHost, Arc<DiscoveryStatus>)>,
     preference: u16,
+    swarm: Option<(SwarmSettings, Arc<DiscoveryStatus>)>,
 }
 
 impl Providers {
@@ -46,14 +47,16 @@ impl Providers {
         let dns = settings.dns.iter().map(|dns| (dns.clone(), status(dns.provider.clone()))).collect();
         let peers = settings.peers.hosts.iter().map(|host| (host.clone(), status(peer::provider(host)))).collect();
         let (statics, preference) = (settings.statics.clone(), settings.peers.prefer_local);
-        Self { statics, docker, dns, peers, preference }
+        let swarm = settings.swarm.as_ref().map(|swarm| (swarm.clone(), status(swarm.provider.clone())));
+        Self { statics, docker, swarm, dns, peers, preference }
     }
 
     /// What those that follow something tell about themselves.
     pub(super) fn statuses(&self) -> Vec<Arc<DiscoveryStatus>> {
         let docker = self.docker.iter().map(|(_, status)| status);
         let dns = self.dns.iter().map(|(_, status)| status);
-        docker.chain(dns).chain(self.peers.iter().map(|(_, status)| status)).cloned().collect()
+        let swarm = self.swarm.iter().map(|(_, status)| status);
+        docker.chain(swarm).chain(dns).chain(self.peers.iter().map(|(_, status)| status)).cloned().collect()
     }
 
     /// Tells the registry what is known at once, and starts to follow the rest, and what changes about the settings,
@@ -84,6 +87,10 @@ impl Providers {
         }
         for (dns, status) in self.dns {
             tasks.spawn(dns::Watcher::new(dns, settings.clone(), status, changes.clone()).run(stop.clone()));
+        }
+        if let Some((swarm, status)) = self.swarm {
+            let watcher = swarm::Watcher::new(swarm, status, changes.clone()).with_defaults_of(settings.clone());
+            tasks.spawn(watcher.run(stop.clone()));
         }
         if !self.peers.is_empty() {
             let watcher = PeerWatcher::new(self.peers, Arc::clone(peers), changes.clone());

@@ -4,13 +4,14 @@ mod dns;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{
     DnsRules, DockerSettings, LogSettings, PeerSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings,
-    SubsetSettings, Token,
+    SubsetSettings, SwarmSettings, Token,
 };
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
@@ -29,6 +30,10 @@ pub(super) struct Draft {
     pub(super) docker: DockerSettings,
     pub(super) docker_hosts: Vec<DockerHost>,
     pub(super) no_docker: bool,
+    /// Whether the engine is a manager whose Swarm is followed.
+    pub(super) is_swarm: bool,
+    pub(super) swarm_poll: Duration,
+    pub(super) swarm_idle_poll: Duration,
     pub(super) statics: Vec<StaticReplica>,
     pub(super) dns: Vec<parse::DnsEntry>,
     pub(super) dns_rules: DnsRules,
@@ -54,6 +59,9 @@ impl Default for Draft {
             docker: DockerSettings::default(),
             docker_hosts: Vec::new(),
             no_docker: false,
+            is_swarm: false,
+            swarm_poll: Duration::ZERO,
+            swarm_idle_poll: Duration::ZERO,
             statics: Vec::new(),
             dns: Vec::new(),
             dns_rules: DnsRules::default(),
@@ -116,11 +124,34 @@ impl Draft {
         }
     }
 
+    /// What keeps a Swarm from being followed as it was asked for.
+    pub(super) fn complaint_about_managers(&self) -> Option<String> {
+        if !self.is_swarm {
+            return None;
+        }
+        if self.no_docker {
+            return Some("true needs an engine, which is a manager of the Swarm; leave out --no-docker".to_owned());
+        }
+        let engines = docker_host::settings(&self.docker_hosts, &self.docker);
+        let odd = engines.iter().find(|engine| engine.cert_path.is_some() || engine.host.starts_with("ssh:"))?;
+        Some(format!(
+            "true reaches managers by unix:// or tcp:// without certificates, not as {:?}; put a socket proxy before it",
+            odd.host
+        ))
+    }
+
     /// What the filled-in draft comes to.
     pub(super) fn finish(mut self) -> Settings {
         self.docker.service = self.proxy.service.clone();
         self.docker.defaults = self.defaults.clone();
         let dns = self.dns_settings();
+        let engines = if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) };
+        let hosts = engines.iter().map(|engine| engine.host.clone()).collect();
+        let swarm = self.is_swarm.then(|| SwarmSettings {
+            poll: self.swarm_poll,
+            idle_poll: self.swarm_idle_poll,
+            ..SwarmSettings::new(hosts, &self.docker)
+        });
         let statics = self.statics.iter().map(|replica| self.static_replica(replica)).collect();
         let parts = self.subset.zip(self.subset_slot);
         let subset = parts.map(|(size, (slot, slots))| SubsetSettings { size: size.get(), slot, slots });
@@ -128,8 +159,9 @@ impl Draft {
             proxy: self.proxy,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token.filter(|_| self.admin_write),
-            docker: if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) },
             dns,
+            docker: if self.is_swarm { Vec::new() } else { engines },
+            swarm,
             statics,
             peers: self.peers,
             subset,

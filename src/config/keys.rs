@@ -7,6 +7,7 @@ mod health;
 pub(super) mod peers;
 mod routing;
 mod scale;
+mod swarm;
 
 use super::docker_host;
 use super::key::{Fallback, Key, Kind};
@@ -206,6 +207,9 @@ pub static KEYS: &[Key] = &[
         help: "The time between two full lists of the containers",
         kind: Kind::Text(|d, t| put(&mut d.docker.resync_interval, parse::positive(t))),
     },
+    swarm::SWARM,
+    swarm::POLL,
+    swarm::IDLE_POLL,
     dns::NAMES,
     dns::SERVERS,
     dns::TIMEOUT,

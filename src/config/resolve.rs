@@ -174,6 +174,9 @@ impl Sources {
                 "a part for each is for evenkeels that all see the same replicas, which peers do not; leave one out";
             errors.push(Error::Value { place: place("subset"), complaint: complaint.to_owned() });
         }
+        if let Some(complaint) = draft.complaint_about_managers() {
+            errors.push(Error::Value { place: place("swarm"), complaint });
+        }
         let (listen, admin) = (draft.proxy.listen, draft.admin_listen);
         // A port that somebody else keeps is none that we bind.
         let is_ours = draft.proxy.listen_from.is_none();

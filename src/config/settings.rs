@@ -3,6 +3,7 @@
 mod dns;
 pub mod headers;
 mod peers;
+mod swarm;
 
 use std::fmt;
 use std::hint::black_box;
@@ -20,6 +21,8 @@ use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
 
 pub use self::dns::{DnsOnEmpty, DnsQuestion, DnsRules, DnsSettings, DnsTarget};
+pub use self::swarm::SwarmSettings;
+
 pub use self::headers::HeaderSettings;
 
 /// The most field lines that a head can be allowed.
@@ -38,6 +41,8 @@ pub struct Settings {
     pub docker: Vec<DockerSettings>,
     /// The names to look up in the DNS.
     pub dns: Vec<DnsSettings>,
+    /// The Swarm to follow, with `--swarm`.
+    pub swarm: Option<SwarmSettings>,
     /// The replicas of `--static`.
     pub statics: Vec<ReplicaSpec>,
     /// The evenkeels on other hosts.
@@ -287,6 +292,7 @@ impl Default for Settings {
             admin_token: None,
             docker: vec![DockerSettings::default()],
             dns: Vec::new(),
+            swarm: None,
             statics: Vec::new(),
             peers: PeerSettings::default(),
             subset: None,

@@ -63,6 +63,7 @@ fn every_key_has_a_flag_a_variable_and_a_file_key() {
         let (is_switch, also) = match key.name {
             "no-docker" => (true, vec!["--static=gateway=10.1.1.1:1"]),
             "admin-write" => (true, vec!["--admin-token=sesame-open-wide"]),
+            "swarm" => (true, vec![]),
             _ => (false, vec![]),
         };
         // A file that is to be read must be there.
@@ -208,7 +209,7 @@ fn every_setting_reaches_its_place() {
         --dns box:28,x=srv:y --dns-server ::1,10.0.0.2:5353 --dns-timeout 29s --dns-min-ttl 30s --dns-max-ttl 31s \
         --dns-linger 32s --dns-on-empty drain --peer vm-2,10.0.0.5:9901 \
         --advertise 10.0.0.4:80 --peer-name vm-1 --peer-token open-sesame-wide --prefer-local 3 --subset-slot 29/30";
-    let Settings { proxy, admin_listen, admin_token, docker, dns, statics, peers, subset, shutdown, log } =
+    let Settings { proxy, admin_listen, admin_token, docker, swarm, dns, statics, peers, subset, shutdown, log } =
         settings(&all.split_whitespace().collect::<Vec<_>>(), &[]);
     let seconds = Duration::from_secs;
     assert_eq!((proxy.listen.to_string(), admin_listen.to_string()), ("[::1]:80".into(), "127.0.0.1:0".into()));
@@ -240,6 +241,7 @@ fn every_setting_reaches_its_place() {
     assert_eq!(proxy.proxy_protocol, ["10.0.0.5/32".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     assert_eq!(proxy.health_endpoint.as_deref(), Some("/lb"));
     assert_eq!(subset, None, "which goes with no peers");
+    assert_eq!(swarm, None);
     let docker = &docker[0];
     assert_eq!((docker.host.as_str(), docker.service.as_str()), ("tcp://[::1]:2375", "api"));
     assert_eq!((docker.project.as_deref(), docker.network.as_deref()), (Some("shop"), Some("back")));
@@ -260,6 +262,31 @@ fn every_setting_reaches_its_place() {
     };
     assert!(dns.len() == 2 && dns.iter().all(|one| one.rules == rules && one.defaults == docker.defaults), "{dns:?}");
     assert_eq!((log.filter.as_str(), log.format), ("debug", LogFormat::Json));
+}
+
+#[test]
+fn with_swarm_the_engine_is_a_manager() {
+    let args = "--swarm --docker-host tcp://m:2375 --service api --project shop --port 81 --drain-timeout 8s";
+    let args: Vec<_> = args.split(' ').collect();
+    let Settings { docker, swarm, .. } = settings(&args, &[]);
+    let swarm = swarm.unwrap();
+    assert_eq!(
+        (docker.len(), swarm.provider.to_string(), swarm.hosts),
+        (0, "swarm".to_owned(), vec!["tcp://m:2375".to_owned()])
+    );
+    assert_eq!((swarm.service.as_str(), swarm.project.as_deref(), swarm.port), ("api", Some("shop"), Some(81)));
+    assert_eq!(swarm.defaults.drain_timeout, Some(Duration::from_secs(8)));
+    assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_millis(200), Duration::from_secs(5)));
+    let managers = settings(&["--swarm", "--docker-host", "unix:///a.sock,tcp://m:2375"], &[]);
+    assert_eq!(managers.swarm.unwrap().hosts, ["unix:///a.sock", "tcp://m:2375"]);
+    let swarm = settings(&["--swarm", "--swarm-poll", "1s", "--swarm-idle-poll=1m"], &[]).swarm.unwrap();
+    assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_secs(1), Duration::from_secs(60)));
+    let by_ssh = complaints(&["--swarm", "--docker-host", "ssh://me@vm"], &[]);
+    assert!(by_ssh.len() == 1 && by_ssh[0].contains("put a socket proxy before it"), "{by_ssh:?}");
+    assert_eq!(
+        complaints(&["--swarm", "--no-docker", "--static", "a=10.1.1.1:1"], &[]),
+        ["--swarm: true needs an engine, which is a manager of the Swarm; leave out --no-docker"]
+    );
 }
 
 #[test]

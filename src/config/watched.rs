@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settings::{DnsSettings, DockerSettings, Settings};
+use super::settings::{DnsSettings, DockerSettings, Settings, SwarmSettings};
 
 impl DockerSettings {
     /// `docker:vm-2 at tcp://10.1.1.2:2375: …`
@@ -19,6 +19,19 @@ impl DockerSettings {
             self.provider,
             self.host,
             certificates.unwrap_or_default(),
+            self.service
+        )
+    }
+}
+
+impl SwarmSettings {
+    /// `swarm at unix:///var/run/docker.sock: …`
+    fn watched(&self) -> String {
+        let stack = self.project.as_deref().map_or("evenkeel's own stack".to_owned(), |name| format!("stack {name}"));
+        format!(
+            "{} at {}: tasks on all nodes; service {} of {stack} and what is labelled evenkeel.enable=true, dialled at their own addresses",
+            self.provider,
+            self.hosts.join(", or "),
             self.service
         )
     }
@@ -42,5 +55,6 @@ pub(super) fn lines(settings: &Settings) -> Vec<String> {
         of_service.iter().map(|(service, count)| format!("{count} of {service}")).collect::<Vec<_>>().join(", ");
     let statics = (!statics.is_empty()).then(|| format!("static: {statics}"));
     let docker = settings.docker.iter().map(DockerSettings::watched);
+    let docker = docker.chain(settings.swarm.iter().map(SwarmSettings::watched));
     docker.chain(settings.dns.iter().map(DnsSettings::watched)).chain(statics).collect()
 }

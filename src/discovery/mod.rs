@@ -5,4 +5,5 @@ pub mod docker;
 pub mod news;
 pub mod peer;
 pub mod status;
+pub mod swarm;
 pub mod verdict;

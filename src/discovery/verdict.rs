@@ -47,9 +47,9 @@ pub enum Verdict {
     OptedOut,
     /// It has `evenkeel.*` labels, but not `evenkeel.enable=true`, and is not of the service balanced without labels.
     NotEnabled,
-    /// A `compose run` container.
+    /// A container of `compose run` or of a Swarm job.
     OneOff,
-    /// Labelled, but of a Compose project that is not ours.
+    /// Labelled, but of a Compose project or a stack that is not ours.
     OtherProject {
         /// Its project.
         theirs: String,
@@ -160,9 +160,9 @@ impl fmt::Display for Verdict {
             Self::NotEnabled => {
                 f.write_str("it has evenkeel.* labels but not evenkeel.enable: set evenkeel.enable=true")
             }
-            Self::OneOff => f.write_str("a one-off container of `compose run`"),
+            Self::OneOff => f.write_str("a one-off container of `compose run`, or a Swarm job"),
             Self::OtherProject { theirs, ours } => {
-                write!(f, "of Compose project {theirs:?}, while this sidecar looks after {ours:?}")
+                write!(f, "of Compose project or stack {theirs:?}, while this sidecar looks after {ours:?}")
             }
             Self::BadLabel { label, value, expected } => {
                 write!(f, "label {label} is {value:?}: it should be {expected}")

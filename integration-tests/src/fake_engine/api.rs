@@ -21,6 +21,9 @@ use super::events::Filters;
 use super::{Endpoint, Engine};
 use crate::query;
 
+/// What an engine says that is no manager of a Swarm.
+const NO_MANAGER: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Serves until `stop`; then the listener and every open connection are gone.
@@ -87,6 +90,9 @@ fn route(engine: &Engine, endpoint: Endpoint, path: &str, query: Option<&str>) -
     if state.failing[endpoint as usize] {
         return error(StatusCode::INTERNAL_SERVER_ERROR, "the test says so");
     }
+    if let Some(text) = &state.garbled[endpoint as usize] {
+        return answer_with(StatusCode::OK, "application/json", text.clone());
+    }
     match endpoint {
         Endpoint::Ping => answer_with(StatusCode::OK, "text/plain; charset=utf-8", "OK".to_owned()),
         Endpoint::Version => {
@@ -140,6 +146,16 @@ fn route(engine: &Engine, endpoint: Endpoint, path: &str, query: Option<&str>) -
             let events = state.hub.subscribe(filters, since, engine.stalled.subscribe());
             let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
             response.body(StreamBody::new(events).boxed_unsync()).expect("a response")
+        }
+        Endpoint::Services | Endpoint::Nodes | Endpoint::Tasks => {
+            let Some(filters) = Filters::parse(query::value(query, "filters").as_deref()) else {
+                return error(StatusCode::BAD_REQUEST, "invalid filter");
+            };
+            match state.swarm.as_ref().map(|swarm| swarm.answer(endpoint, &filters)) {
+                Some(Ok(list)) => json_body(&list),
+                Some(Err((status, message))) => error(status, &message),
+                None => error(StatusCode::SERVICE_UNAVAILABLE, NO_MANAGER),
+            }
         }
         Endpoint::Other => error(StatusCode::NOT_FOUND, "page not found"),
     }

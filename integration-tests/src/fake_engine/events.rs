@@ -40,6 +40,14 @@ impl Event {
         Self::new("network", action, network_id, attributes)
     }
 
+    /// Events of services and nodes come from all managers.
+    pub(super) fn of_swarm(kind: &'static str, action: &str, id: &str, attributes: &[(&str, &str)]) -> Self {
+        let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        let mut event = Self::new(kind, action, id, attributes);
+        event.message["scope"] = json!("swarm");
+        event
+    }
+
     fn new(kind: &'static str, action: &str, actor: &str, attributes: Map<String, Value>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let message = json!({
@@ -86,7 +94,7 @@ impl Filters {
         }
     }
 
-    fn any(&self, key: &str, holds: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn any(&self, key: &str, holds: impl Fn(&str) -> bool) -> bool {
         let values = self.values(key);
         values.is_empty() || values.into_iter().any(holds)
     }

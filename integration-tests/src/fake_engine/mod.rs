@@ -20,6 +20,7 @@ mod container;
 mod events;
 mod lifecycle;
 mod spec;
+mod swarm;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use self::container::{Container, Networks};
 pub use self::events::Event;
 use self::events::Hub;
 pub use self::spec::ContainerSpec;
+pub use self::swarm::{FakeSwarm, ServiceSpec};
 
 /// What a request to the engine asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,12 @@ pub enum Endpoint {
     Networks,
     /// `/events`
     Events,
+    /// `/services`
+    Services,
+    /// `/nodes`
+    Nodes,
+    /// `/tasks`
+    Tasks,
     /// Anything else: 404.
     Other,
 }
@@ -69,6 +77,9 @@ impl Endpoint {
             "/containers/json" => Self::List,
             "/networks" => Self::Networks,
             "/events" => Self::Events,
+            "/services" => Self::Services,
+            "/nodes" => Self::Nodes,
+            "/tasks" => Self::Tasks,
             _ if path.starts_with("/containers/") && path.ends_with("/json") => Self::Inspect,
             _ => Self::Other,
         }
@@ -105,6 +116,9 @@ struct State {
     requests: [u64; Endpoint::COUNT],
     delays: [Option<Duration>; Endpoint::COUNT],
     failing: [bool; Endpoint::COUNT],
+    garbled: [Option<String>; Endpoint::COUNT],
+    /// The Swarm that it is a manager of.
+    swarm: Option<FakeSwarm>,
 }
 
 impl Engine {
@@ -136,6 +150,8 @@ impl FakeEngine {
             requests: [0; Endpoint::COUNT],
             delays: [None; Endpoint::COUNT],
             failing: [false; Endpoint::COUNT],
+            garbled: Default::default(),
+            swarm: None,
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
         let this = Self {
@@ -195,6 +211,11 @@ impl FakeEngine {
     /// While on, requests of this kind are answered with status 500.
     pub fn fail(&self, endpoint: Endpoint, on: bool) {
         self.lock().failing[endpoint as usize] = on;
+    }
+
+    /// Requests of this kind are answered with status 200 and this text; `None` ends that.
+    pub fn garble(&self, endpoint: Endpoint, text: Option<&str>) {
+        self.lock().garbled[endpoint as usize] = text.map(str::to_owned);
     }
 
     /// While on, containers change and no stream hears of it.

@@ -19,3 +19,5 @@ mod reload;
 mod several_hosts;
 mod shutdown;
 mod support;
+mod swarm;
+mod swarm_faults;

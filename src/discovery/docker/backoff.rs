@@ -4,13 +4,13 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest delay. A connection that lasted as long was a good one, and the next begins with the first delay again.
-pub(super) const LONGEST: Duration = Duration::from_secs(5);
+pub(in crate::discovery) const LONGEST: Duration = Duration::from_secs(5);
 /// The longest while nobody is there to be asked. An engine that comes back brings its containers along, and requests wait.
-pub(super) const LONGEST_WHILE_ABSENT: Duration = Duration::from_secs(1);
+pub(in crate::discovery) const LONGEST_WHILE_ABSENT: Duration = Duration::from_secs(1);
 
 /// Doubling delays with jitter, so that a fleet does not fall upon an engine that comes back.
 #[derive(Debug)]
-pub(super) struct Backoff(Duration);
+pub(in crate::discovery) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -20,7 +20,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The next delay: between half of the step and all of it, and no longer than `longest`.
-    pub(super) fn next_delay(&mut self, longest: Duration) -> Duration {
+    pub(in crate::discovery) fn next_delay(&mut self, longest: Duration) -> Duration {
         let step = self.0.min(longest);
         self.0 = (step * 2).min(LONGEST);
         step.mul_f64(0.5 + fastrand::f64() / 2.0)

@@ -14,15 +14,19 @@ use bollard::models::{
     ContainerSummaryHealthStatusEnum, ContainerSummaryStateEnum, EndpointSettings, EventMessage, EventMessageTypeEnum,
     Health, HealthStatusEnum, PortBinding, PortMap, PortSummary, PortSummaryTypeEnum,
 };
-use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions};
+use bollard::query_parameters::{
+    EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions, ListContainersOptionsBuilder,
+};
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as BollardError};
 use futures::{Stream, StreamExt as _};
 use tokio::net::lookup_host;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+pub(in crate::discovery) use super::error::DockerError;
+
 use super::container::{Container, Details, Endpoint, Published, RunState, health_in_status};
-use super::event::{Event, FILTERS};
+use super::event::{Event, FILTERS, Filters, Message, MessageKind};
 use super::signal::Signal;
 use super::ssh::{Complaint, Ssh};
 use super::tls::Tls;
@@ -40,54 +44,9 @@ const INSPECTS: usize = 32;
 /// The same where each connection is a login.
 const INSPECTS_BY_SSH: usize = 3;
 
-/// Why the engine could not be asked, or what it said.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DockerError {
-    #[error("no Docker socket at {path}: mount its directory into the container, or set --docker-host")]
-    NoSocket { path: String },
-    #[error(
-        "no permission to open {host}: run as a user of the socket's group (group_add), or go through a socket proxy"
-    )]
-    Forbidden { host: String },
-    #[error("nothing listens at {host}: is the Docker engine running? ({cause})")]
-    Unreachable { host: String, cause: String },
-    #[error(
-        "no TLS to {host}: {cause}; see that ca.pem, cert.pem and key.pem are right, and the engine's name in its own"
-    )]
-    Tls { host: String, cause: String },
-    #[error("{host} speaks TLS: say where the certificates are with --docker-cert-path")]
-    WantsTls { host: String },
-    #[error("there is no `ssh` here to reach {host} with: use an image that has it, or tcp:// with certificates")]
-    NoSsh { host: String },
-    #[error("ssh to {host} failed: {told}")]
-    Ssh { host: String, told: String },
-    #[error("--docker-host {host:?} should be unix:///path, tcp://host:port or ssh://user@host")]
-    BadHost { host: String },
-    #[error("the address of {host:?} cannot be found, so what is published there cannot be dialled: {cause}")]
-    Unresolved { host: String, cause: String },
-    #[error("no answer to {what} within {} s", .within.as_secs())]
-    TimedOut { what: &'static str, within: Duration },
-    #[error("an answer that could not be decoded: {0}")]
-    Undecodable(String),
-    #[error("the event stream ended")]
-    StreamEnded,
-    #[error("the event stream is dead: a list shows what no event told")]
-    StreamDead,
-    #[error("{0}")]
-    Other(String),
-}
-
-impl DockerError {
-    /// Whether nobody was there, so that to try again costs an engine nothing. One that starts takes connections before it
-    /// answers; who has waited for that in vain has waited long enough.
-    pub(super) fn is_absence(&self) -> bool {
-        matches!(self, Self::NoSocket { .. } | Self::Unreachable { .. } | Self::TimedOut { .. })
-    }
-}
-
 /// A connection to one engine. Cheap to clone; each call opens a socket of its own.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(in crate::discovery) struct Client {
     docker: Docker,
     origin: Origin,
     inspects: Arc<Semaphore>,
@@ -117,7 +76,7 @@ fn over(dial: impl Dial + 'static) -> Result<Docker, BollardError> {
 
 impl Client {
     /// Connects to the engine and agrees on an API version.
-    pub(super) async fn connect(host: &str, cert_path: Option<&Path>) -> Result<Self, DockerError> {
+    pub(in crate::discovery) async fn connect(host: &str, cert_path: Option<&Path>) -> Result<Self, DockerError> {
         let bad_host = || DockerError::BadHost { host: host.to_owned() };
         let origin = Origin { host: host.to_owned(), complaint: Complaint::default() };
         let (scheme, rest) = host.split_once("://").ok_or_else(bad_host)?;
@@ -146,31 +105,53 @@ impl Client {
         }
     }
 
-    /// Every event since the given time, until the stream ends in an error.
+    /// Every event of a container since the given time, until the stream ends in an error.
     pub(super) fn events(&self, since: SystemTime) -> impl Stream<Item = Result<Event, DockerError>> + use<> {
+        self.messages(since, FILTERS).filter_map(|message| {
+            let event = message.map(|message| Event::of(&message)).transpose();
+            std::future::ready(event)
+        })
+    }
+
+    /// Every event since the given time that passes the filters, until the stream ends in an error.
+    pub(in crate::discovery) fn messages(
+        &self,
+        since: SystemTime,
+        filters: &Filters,
+    ) -> impl Stream<Item = Result<Message, DockerError>> + use<> {
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = format!("{}.{:09}", since.as_secs(), since.subsec_nanos());
-        let filters: HashMap<_, _> = FILTERS.into_iter().map(|(key, values)| (key, values.to_vec())).collect();
+        let filters: HashMap<_, _> = filters.iter().map(|(key, values)| (*key, values.to_vec())).collect();
         let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
         let origin = self.origin.clone();
         self.docker.events(Some(options)).filter_map(move |message| {
-            let event = match message {
-                Ok(message) => read_event(message).map(Ok),
+            let message = match message {
+                Ok(message) => read_message(message).map(Ok),
                 Err(error) => Some(Err(origin.explain(&error))),
             };
-            std::future::ready(event)
+            std::future::ready(message)
         })
     }
 
     /// Every running container.
     pub(super) async fn list(&self) -> Result<Vec<Container>, DockerError> {
-        let list = self.docker.list_containers(None::<ListContainersOptions>);
+        self.list_with(None).await
+    }
+
+    /// Every running container that has this label.
+    pub(in crate::discovery) async fn list_labelled(&self, label: &str) -> Result<Vec<Container>, DockerError> {
+        let filters = HashMap::from([("label", vec![label])]);
+        self.list_with(Some(ListContainersOptionsBuilder::default().filters(&filters).build())).await
+    }
+
+    async fn list_with(&self, options: Option<ListContainersOptions>) -> Result<Vec<Container>, DockerError> {
+        let list = self.docker.list_containers(options);
         let rows = within(LONG_ANSWER, "the container list", list).await?.map_err(|error| self.explain(&error))?;
         Ok(rows.into_iter().filter_map(read_row).collect())
     }
 
     /// One container by id or id prefix; `None` if there is none.
-    pub(super) async fn inspect(&self, id: &str) -> Result<Option<Container>, DockerError> {
+    pub(in crate::discovery) async fn inspect(&self, id: &str) -> Result<Option<Container>, DockerError> {
         let _permit = self.inspects.acquire().await;
         let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         match within(SHORT_ANSWER, "an inspect", inspect).await? {
@@ -180,8 +161,13 @@ impl Client {
         }
     }
 
+    /// The version of the API that was agreed on: `1.41`.
+    pub(in crate::discovery) fn api_version(&self) -> String {
+        self.docker.client_version().to_string()
+    }
+
     /// Asks whether the engine is there.
-    pub(super) async fn ping(&self) -> Result<(), DockerError> {
+    pub(in crate::discovery) async fn ping(&self) -> Result<(), DockerError> {
         let answer = within(SHORT_ANSWER, "a ping", self.docker.ping()).await?;
         answer.map(drop).map_err(|error| self.explain(&error))
     }
@@ -239,15 +225,17 @@ impl Origin {
     }
 }
 
-fn read_event(message: EventMessage) -> Option<Event> {
-    let (action, actor) = (message.action?, message.actor?);
+fn read_message(message: EventMessage) -> Option<Message> {
+    let actor = message.actor?;
+    let kind = match message.typ? {
+        EventMessageTypeEnum::CONTAINER => MessageKind::Container,
+        EventMessageTypeEnum::NETWORK => MessageKind::Network,
+        EventMessageTypeEnum::SERVICE => MessageKind::Service,
+        EventMessageTypeEnum::NODE => MessageKind::Node,
+        _ => return None,
+    };
     let attributes = actor.attributes.unwrap_or_default();
-    let attribute = |key: &str| attributes.get(key).map(String::as_str);
-    match message.typ? {
-        EventMessageTypeEnum::CONTAINER => Event::of_container(&actor.id?, &action, attribute("signal")),
-        EventMessageTypeEnum::NETWORK => Event::of_network(attribute("name")?, &action, attribute("container")?),
-        _ => None,
-    }
+    Some(Message { kind, action: message.action?, actor: actor.id?, attributes })
 }
 
 fn read_row(row: ContainerSummary) -> Option<Container> {

@@ -9,32 +9,32 @@ use crate::replica::ReplicaId;
 
 /// A container as the engine described it last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Container {
-    pub(super) id: ReplicaId,
+pub(in crate::discovery) struct Container {
+    pub(in crate::discovery) id: ReplicaId,
     /// Without Docker's leading slash.
-    pub(super) name: String,
-    pub(super) image: Option<String>,
-    pub(super) labels: HashMap<String, String>,
-    pub(super) run_state: RunState,
-    pub(super) network_mode: String,
-    pub(super) networks: BTreeMap<String, Endpoint>,
+    pub(in crate::discovery) name: String,
+    pub(in crate::discovery) image: Option<String>,
+    pub(in crate::discovery) labels: HashMap<String, String>,
+    pub(in crate::discovery) run_state: RunState,
+    pub(in crate::discovery) network_mode: String,
+    pub(in crate::discovery) networks: BTreeMap<String, Endpoint>,
     /// The exposed TCP ports. A list row leaves them out for a container on the host's network or on an internal one.
-    pub(super) ports: BTreeSet<u16>,
+    pub(in crate::discovery) ports: BTreeSet<u16>,
     /// The TCP ports of the host that lead to ports of the container.
-    pub(super) published: Vec<Published>,
+    pub(in crate::discovery) published: Vec<Published>,
     /// What only an inspect tells.
-    pub(super) details: Option<Details>,
+    pub(in crate::discovery) details: Option<Details>,
 }
 
 /// A TCP port of the host that leads to one of the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Published {
+pub(in crate::discovery) struct Published {
     /// The host's address that it is bound to; `None` where the engine does not say, which is all of them.
-    pub(super) ip: Option<IpAddr>,
+    pub(in crate::discovery) ip: Option<IpAddr>,
     /// The host's port.
-    pub(super) public: u16,
+    pub(in crate::discovery) public: u16,
     /// The container's port.
-    pub(super) private: u16,
+    pub(in crate::discovery) private: u16,
 }
 
 impl fmt::Display for Published {
@@ -48,15 +48,15 @@ impl fmt::Display for Published {
 
 /// What an inspect tells and a list row does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Details {
-    pub(super) stop_signal: Signal,
+pub(in crate::discovery) struct Details {
+    pub(in crate::discovery) stop_signal: Signal,
     /// Tells one run of the container from the next. `None` where the row is newer than the inspect.
-    pub(super) started_at: Option<String>,
+    pub(in crate::discovery) started_at: Option<String>,
 }
 
 /// What the container does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RunState {
+pub(in crate::discovery) enum RunState {
     /// It runs and has no HEALTHCHECK, or one that passes.
     Running,
     /// It runs, and its HEALTHCHECK has not passed yet.
@@ -72,67 +72,67 @@ pub(super) enum RunState {
 
 /// A container's place on one network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    pub(super) network_id: String,
+pub(in crate::discovery) struct Endpoint {
+    pub(in crate::discovery) network_id: String,
     /// New each time the container joins, so also on every start.
-    pub(super) endpoint_id: String,
-    pub(super) ipv4: Option<Ipv4Addr>,
-    pub(super) ipv6: Option<Ipv6Addr>,
+    pub(in crate::discovery) endpoint_id: String,
+    pub(in crate::discovery) ipv4: Option<Ipv4Addr>,
+    pub(in crate::discovery) ipv6: Option<Ipv6Addr>,
 }
 
 impl Endpoint {
     /// The address to dial: IPv6 only if there is nothing else.
-    pub(super) fn address(&self) -> Option<IpAddr> {
+    pub(in crate::discovery) fn address(&self) -> Option<IpAddr> {
         self.ipv4.map(IpAddr::V4).or(self.ipv6.map(IpAddr::V6))
     }
 
     /// Whether both are on one network. Two networks may have the same name; an engine that leaves the id out
     /// must be taken at the name's word.
-    pub(super) fn is_with(&self, other: &Self) -> bool {
+    pub(in crate::discovery) fn is_with(&self, other: &Self) -> bool {
         self.network_id == other.network_id || self.network_id.is_empty() || other.network_id.is_empty()
     }
 }
 
 impl Container {
-    pub(super) fn label(&self, key: &str) -> Option<&str> {
+    pub(in crate::discovery) fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(String::as_str)
     }
 
-    pub(super) fn project(&self) -> Option<&str> {
+    pub(in crate::discovery) fn project(&self) -> Option<&str> {
         self.label("com.docker.compose.project")
     }
 
-    pub(super) fn compose_service(&self) -> Option<&str> {
+    pub(in crate::discovery) fn compose_service(&self) -> Option<&str> {
         self.label("com.docker.compose.service")
     }
 
-    pub(super) fn number(&self) -> Option<u32> {
+    pub(in crate::discovery) fn number(&self) -> Option<u32> {
         self.label("com.docker.compose.container-number")?.parse().ok()
     }
 
-    pub(super) fn is_one_off(&self) -> bool {
+    pub(in crate::discovery) fn is_one_off(&self) -> bool {
         self.label("com.docker.compose.oneoff").is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    pub(super) fn is_on_host_network(&self) -> bool {
+    pub(in crate::discovery) fn is_on_host_network(&self) -> bool {
         self.network_mode == "host"
     }
 
-    pub(super) fn network_names(&self) -> Vec<String> {
+    pub(in crate::discovery) fn network_names(&self) -> Vec<String> {
         self.networks.keys().cloned().collect()
     }
 
-    pub(super) fn stop_signal(&self) -> Option<Signal> {
+    pub(in crate::discovery) fn stop_signal(&self) -> Option<Signal> {
         self.details.as_ref().map(|details| details.stop_signal)
     }
 
-    pub(super) fn started_at(&self) -> Option<&str> {
+    pub(in crate::discovery) fn started_at(&self) -> Option<&str> {
         self.details.as_ref()?.started_at.as_deref()
     }
 
     /// Fills a list row with what an earlier inspect told and a container keeps from creation to removal. When
     /// it was started is not among that: the row may be of a later run.
-    pub(super) fn recalling(mut self, earlier: &Self) -> Self {
+    pub(in crate::discovery) fn recalling(mut self, earlier: &Self) -> Self {
         if self.details.is_none()
             && let Some(details) = &earlier.details
         {
@@ -144,7 +144,7 @@ impl Container {
     }
 
     /// The run that it is in, as far as the description and the network that is dialled can tell.
-    pub(super) fn run(&self, network: Option<&str>) -> Run {
+    pub(in crate::discovery) fn run(&self, network: Option<&str>) -> Run {
         let endpoint = network.and_then(|network| Some((network.to_owned(), self.endpoint_id(network)?.to_owned())));
         Run { started_at: self.started_at().map(str::to_owned), endpoint }
     }
@@ -156,21 +156,21 @@ impl Container {
 
 /// One run of a container, from a start to the next `die`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) started_at: Option<String>,
+pub(in crate::discovery) struct Run {
+    pub(in crate::discovery) started_at: Option<String>,
     /// The network that is dialled, and the endpoint there.
     endpoint: Option<(String, String)>,
 }
 
 impl Run {
     /// Whether nothing is known by which another run could be told from this one.
-    pub(super) fn is_unknown(&self) -> bool {
+    pub(in crate::discovery) fn is_unknown(&self) -> bool {
         self.started_at.is_none() && self.endpoint.is_none()
     }
 
     /// Whether the container is still in this run, unless something tells otherwise. The start decides where both
     /// know it: a container that left a network and joined it again has another endpoint in the same run.
-    pub(super) fn goes_on_in(&self, container: &Container) -> bool {
+    pub(in crate::discovery) fn goes_on_in(&self, container: &Container) -> bool {
         if let (Some(then), Some(now)) = (self.started_at.as_deref(), container.started_at()) {
             return then == now;
         }
@@ -180,7 +180,7 @@ impl Run {
 }
 
 /// A list row tells a container's health in its `Status` only, before API 1.52: `Up 2 minutes (health: starting)`.
-pub(super) fn health_in_status(status: &str) -> RunState {
+pub(in crate::discovery) fn health_in_status(status: &str) -> RunState {
     if status.ends_with("(health: starting)") {
         RunState::Starting
     } else if status.ends_with("(unhealthy)") {

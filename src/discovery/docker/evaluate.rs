@@ -209,7 +209,7 @@ pub(super) fn port(container: &Container, scope: &Scope, label: Option<u16>) -> 
     }
 }
 
-fn verdict_on(lifecycle: Lifecycle) -> Verdict {
+pub(in crate::discovery) fn verdict_on(lifecycle: Lifecycle) -> Verdict {
     match lifecycle {
         Lifecycle::Running => Verdict::Routed,
         Lifecycle::Starting => Verdict::Starting,

@@ -1,19 +1,51 @@
 //! Docker's event in our own words. An event is a doorbell: except for what takes a replica out at once, the
 //! inspect that follows it is the letter.
 
+use std::collections::HashMap;
+
 use super::signal::Signal;
 use crate::replica::ReplicaId;
 
+/// An event as the engine tells it: what happened, and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::discovery) struct Message {
+    pub(in crate::discovery) kind: MessageKind,
+    pub(in crate::discovery) action: String,
+    /// The id of what it happened to.
+    pub(in crate::discovery) actor: String,
+    pub(in crate::discovery) attributes: HashMap<String, String>,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::discovery) enum MessageKind {
+    Container,
+    Network,
+    /// Of a Swarm.
+    Service,
+    /// Of a Swarm.
+    Node,
+}
+
+impl Message {
+    pub(in crate::discovery) fn attribute(&self, key: &str) -> Option<&str> {
+        self.attributes.get(key).map(String::as_str)
+    }
+}
+
+/// What to ask an engine for: keys, each with the values that it may have.
+pub(in crate::discovery) type Filters = [(&'static str, &'static [&'static str])];
+
 /// Something happened to one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) id: ReplicaId,
-    pub(super) kind: EventKind,
+pub(in crate::discovery) struct Event {
+    pub(in crate::discovery) id: ReplicaId,
+    pub(in crate::discovery) kind: EventKind,
 }
 
 /// What happened. What is not listed is of no consequence for routing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum EventKind {
+pub(in crate::discovery) enum EventKind {
     Start,
     Unpause,
     Rename,
@@ -31,7 +63,7 @@ pub(super) enum EventKind {
 
 /// What we ask the engine for. Without the list of names each run of each HEALTHCHECK would be three events; a
 /// filter by label would hide the network events, which carry none.
-pub(super) const FILTERS: [(&str, &[&str]); 2] = [
+pub(super) const FILTERS: &Filters = &[
     ("type", &["container", "network"]),
     (
         "event",
@@ -52,8 +84,20 @@ pub(super) const FILTERS: [(&str, &[&str]); 2] = [
 ];
 
 impl Event {
+    /// Reads what concerns a container.
+    pub(super) fn of(message: &Message) -> Option<Self> {
+        let Message { kind, action, actor, .. } = message;
+        match kind {
+            MessageKind::Container => Self::of_container(actor, action, message.attribute("signal")),
+            MessageKind::Network => {
+                Self::of_network(message.attribute("name")?, action, message.attribute("container")?)
+            }
+            MessageKind::Service | MessageKind::Node => None,
+        }
+    }
+
     /// Reads an event of type `container`, whose actor is the container.
-    pub(super) fn of_container(id: &str, action: &str, signal: Option<&str>) -> Option<Self> {
+    pub(in crate::discovery) fn of_container(id: &str, action: &str, signal: Option<&str>) -> Option<Self> {
         // `health_status: healthy` carries its value behind a colon.
         let kind = match action.split(':').next().unwrap_or(action) {
             "start" => EventKind::Start,

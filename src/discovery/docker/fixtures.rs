@@ -17,7 +17,12 @@ pub(super) fn settings() -> DockerSettings {
 /// We are a container of project `shop` on the given networks.
 pub(super) fn inside(networks: &[&str]) -> Scope {
     let networks = networks.iter().map(|name| ((*name).to_owned(), endpoint(name, "10.0.0.2"))).collect();
-    let me = Identity { id: Some("me".into()), host: None, project: Some("shop".to_owned()), networks: Some(networks) };
+    let me = Identity {
+        id: Some("me".into()),
+        project: Some("shop".to_owned()),
+        networks: Some(networks),
+        ..Identity::default()
+    };
     Scope { settings: settings(), me, ..Scope::default() }
 }
 

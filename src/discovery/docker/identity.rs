@@ -6,26 +6,35 @@ use super::client::{Client, DockerError};
 use super::container::Endpoint;
 use crate::replica::ReplicaId;
 
+/// The label by which `docker stack deploy` names the stack, on services and on containers.
+pub(in crate::discovery) const STACK: &str = "com.docker.stack.namespace";
+
 /// What evenkeel knows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(in crate::discovery) struct Identity {
     /// Our own container.
-    pub(super) id: Option<ReplicaId>,
+    pub(in crate::discovery) id: Option<ReplicaId>,
     /// The container whose network we share (`network_mode: service:other`).
-    pub(super) host: Option<ReplicaId>,
+    pub(in crate::discovery) host: Option<ReplicaId>,
     /// Our own Compose project.
-    pub(super) project: Option<String>,
+    pub(in crate::discovery) project: Option<String>,
+    /// The Swarm stack that we are of.
+    pub(in crate::discovery) stack: Option<String>,
     /// The networks we are on. `None` on the host's network, in a container or not: from there the address of any
     /// container on this engine can be reached.
-    pub(super) networks: Option<BTreeMap<String, Endpoint>>,
+    pub(in crate::discovery) networks: Option<BTreeMap<String, Endpoint>>,
 }
 
 impl Identity {
     /// Finds our own container among those of the engine. Not to be in one of them is no error.
-    pub(super) async fn find(client: &Client) -> Result<Self, DockerError> {
+    pub(in crate::discovery) async fn find(client: &Client) -> Result<Self, DockerError> {
+        Self::find_among(client, &Self::candidates()).await
+    }
+
+    /// The ids or beginnings of ids that our own container could have, the surest first.
+    pub(in crate::discovery) fn candidates() -> Vec<String> {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let ids = candidates(&read("/proc/self/mountinfo"), &read("/proc/sys/kernel/hostname"));
-        Self::find_among(client, &ids).await
+        candidates(&read("/proc/self/mountinfo"), &read("/proc/sys/kernel/hostname"))
     }
 
     /// The first of these ids that the engine has.
@@ -40,13 +49,14 @@ impl Identity {
             let place = host.as_ref().unwrap_or(&me);
             let networks = (!place.is_on_host_network()).then(|| place.networks.clone());
             let project = me.project().map(str::to_owned);
-            return Ok(Self { project, host: host.map(|host| host.id), id: Some(me.id), networks });
+            let stack = me.label(STACK).map(str::to_owned);
+            return Ok(Self { project, stack, host: host.map(|host| host.id), id: Some(me.id), networks });
         }
         Ok(Self::default())
     }
 
     /// Whether what happens to this container's networks happens to ours.
-    pub(super) fn is_placed_by(&self, id: &ReplicaId) -> bool {
+    pub(in crate::discovery) fn is_placed_by(&self, id: &ReplicaId) -> bool {
         self.host.as_ref().or(self.id.as_ref()) == Some(id)
     }
 }

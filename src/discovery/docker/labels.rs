@@ -18,14 +18,14 @@ const NEAR: usize = 3;
 
 /// What the labels of one container say. `None`: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Labels {
-    pub(super) enable: Option<bool>,
-    pub(super) service: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) network: Option<String>,
-    pub(super) weight: Option<u16>,
-    pub(super) drain_timeout: Option<Duration>,
-    pub(super) max_concurrency: Option<NonZeroU32>,
+pub(in crate::discovery) struct Labels {
+    pub(in crate::discovery) enable: Option<bool>,
+    pub(in crate::discovery) service: Option<String>,
+    pub(in crate::discovery) port: Option<u16>,
+    pub(in crate::discovery) network: Option<String>,
+    pub(in crate::discovery) weight: Option<u16>,
+    pub(in crate::discovery) drain_timeout: Option<Duration>,
+    pub(in crate::discovery) max_concurrency: Option<NonZeroU32>,
     health_path: Option<String>,
     health_status: Option<Statuses>,
     health_interval: Option<Duration>,
@@ -33,11 +33,11 @@ pub(super) struct Labels {
     healthy_threshold: Option<u32>,
     unhealthy_threshold: Option<u32>,
     /// A [`Verdict::BadLabel`] for each label whose value cannot be used, ordered by label.
-    pub(super) bad: Vec<Verdict>,
+    pub(in crate::discovery) bad: Vec<Verdict>,
     /// One sentence for each label that we do not know.
-    pub(super) warnings: Vec<String>,
+    pub(in crate::discovery) warnings: Vec<String>,
     /// Whether there is any label of ours.
-    pub(super) is_any: bool,
+    pub(in crate::discovery) is_any: bool,
 }
 
 /// Where a label's value goes. Gives back what it should have looked like when it cannot be used.
@@ -69,7 +69,7 @@ const THRESHOLD: &str = "a whole number from 1 to 100";
 
 impl Labels {
     /// Reads our labels out of all of a container's.
-    pub(super) fn parse(all: &HashMap<String, String>) -> Self {
+    pub(in crate::discovery) fn parse(all: &HashMap<String, String>) -> Self {
         let ours: BTreeMap<_, _> = all.iter().filter(|(label, _)| label.starts_with(PREFIX)).collect();
         let mut labels = Self { is_any: !ours.is_empty(), ..Self::default() };
         for (label, value) in ours {
@@ -90,7 +90,7 @@ impl Labels {
     }
 
     /// The probe they ask for, with `default` for what they leave open.
-    pub(super) fn probe(&self, default: &ProbeSpec) -> ProbeSpec {
+    pub(in crate::discovery) fn probe(&self, default: &ProbeSpec) -> ProbeSpec {
         ProbeSpec {
             path: self.health_path.clone().or_else(|| default.path.clone()),
             status: self.health_status.clone().unwrap_or_else(|| default.status.clone()),

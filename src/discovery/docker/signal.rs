@@ -2,7 +2,7 @@
 
 /// A signal by its number on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Signal(u8);
+pub(in crate::discovery) struct Signal(u8);
 
 /// The names of the signals 1 to 31.
 const NAMES: [&str; 31] = [
@@ -16,11 +16,11 @@ const RTMIN: u8 = 34;
 const RTMAX: u8 = 64;
 
 impl Signal {
-    pub(super) const KILL: Self = Self(9);
-    pub(super) const TERM: Self = Self(15);
+    pub(in crate::discovery) const KILL: Self = Self(9);
+    pub(in crate::discovery) const TERM: Self = Self(15);
 
     /// Reads `15`, `SIGTERM`, `term` or `SIGRTMIN+3`. `None` for anything else.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::discovery) fn parse(text: &str) -> Option<Self> {
         if let Ok(number) = text.parse() {
             return (1..=RTMAX).contains(&number).then_some(Self(number));
         }

@@ -151,7 +151,11 @@ fn events_are_read() {
     ];
     for (message, kind) in table {
         let event = kind.map(|kind| Event { id: "g1".into(), kind });
-        assert_eq!(read_event(serde_json::from_value(message.clone()).unwrap()), event, "{message}");
+        assert_eq!(
+            read_message(serde_json::from_value(message.clone()).unwrap()).as_ref().and_then(Event::of),
+            event,
+            "{message}"
+        );
     }
 }
 
