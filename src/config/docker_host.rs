@@ -98,14 +98,17 @@ pub(super) fn add(hosts: &mut Vec<DockerHost>, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for piece in text.split(',').map(str::trim) {
         match DockerHost::parse(piece) {
-            Ok(host) => match host.clash(hosts) {
-                Some(complaint) => complaints.push(complaint),
-                None => hosts.push(host),
-            },
+            Ok(host) => hosts.push(host),
             Err(complaint) => complaints.push(complaint),
         }
     }
     complaints
+}
+
+/// What keeps each from standing beside those before it.
+pub(super) fn clashes(hosts: &[DockerHost]) -> Vec<String> {
+    let before = |index| hosts.get(..index).unwrap_or_default();
+    hosts.iter().enumerate().filter_map(|(index, host)| host.clash(before(index))).collect()
 }
 
 /// The settings of each engine, with `common` for what they have in common.

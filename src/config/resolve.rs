@@ -10,7 +10,7 @@ use super::key::{Fallback, Key, Kind};
 use super::keys::dns::MIN_TTL_NAME as DNS_MIN_TTL;
 use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, DOCKER_HOST, KEEPER, KEYS};
 use super::settings::{DnsRules, LogSettings, Settings, Token};
-use super::{Given, Layer, env, file, token, watched};
+use super::{Given, Layer, docker_host, env, file, token, watched};
 
 /// Everything that was typed, by source.
 #[derive(Clone, Debug)]
@@ -173,6 +173,11 @@ impl Sources {
             let complaint =
                 "a part for each is for evenkeels that all see the same replicas, which peers do not; leave one out";
             errors.push(Error::Value { place: place("subset"), complaint: complaint.to_owned() });
+        }
+        // The managers of one Swarm tell of the same replicas, whichever is asked.
+        if !draft.is_swarm {
+            let clashes = docker_host::clashes(&draft.docker_hosts).into_iter();
+            errors.extend(clashes.map(|complaint| Error::Value { place: place(DOCKER_HOST), complaint }));
         }
         if let Some(complaint) = draft.complaint_about_managers() {
             errors.push(Error::Value { place: place("swarm"), complaint });

@@ -179,13 +179,14 @@ fn there_may_be_several_docker_engines() {
     assert_eq!(providers(&["--config", &path], &[]), both);
     assert!(settings(&["--config", &path], &[]).docker.iter().all(|one| one.project.as_deref() == Some("shop")));
     assert_eq!(
-        complaints(&["--docker-host", local, "--docker-host", "unix:///b", "--docker-host", "box"], &[]),
-        [
-            "--docker-host: \"unix:///b\" is the second engine without a name; give each a name of its own, like \
-             vm-2=unix:///b",
-            "--docker-host: \"box\" is not the address of a Docker engine, like unix:///var/run/docker.sock or \
-             vm-2=tcp://10.1.1.2:2375",
-        ]
+        complaints(&["--docker-host", local, "--docker-host", "unix:///b"], &[]),
+        ["--docker-host: \"unix:///b\" is the second engine without a name; give each a name of its own, like \
+             vm-2=unix:///b",]
+    );
+    assert_eq!(
+        complaints(&["--docker-host", local, "--docker-host", "box"], &[]),
+        ["--docker-host: \"box\" is not the address of a Docker engine, like unix:///var/run/docker.sock or \
+             vm-2=tcp://10.1.1.2:2375",]
     );
 }
 
@@ -277,8 +278,8 @@ fn with_swarm_the_engine_is_a_manager() {
     assert_eq!((swarm.service.as_str(), swarm.project.as_deref(), swarm.port), ("api", Some("shop"), Some(81)));
     assert_eq!(swarm.defaults.drain_timeout, Some(Duration::from_secs(8)));
     assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_millis(200), Duration::from_secs(5)));
-    let managers = settings(&["--swarm", "--docker-host", "unix:///a.sock,tcp://m:2375"], &[]);
-    assert_eq!(managers.swarm.unwrap().hosts, ["unix:///a.sock", "tcp://m:2375"]);
+    let managers = settings(&["--swarm", "--docker-host", "unix:///a.sock,tcp://m:2375,unix:///b.sock"], &[]);
+    assert_eq!(managers.swarm.unwrap().hosts, ["unix:///a.sock", "tcp://m:2375", "unix:///b.sock"]);
     let swarm = settings(&["--swarm", "--swarm-poll", "1s", "--swarm-idle-poll=1m"], &[]).swarm.unwrap();
     assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_secs(1), Duration::from_secs(60)));
     let by_ssh = complaints(&["--swarm", "--docker-host", "ssh://me@vm"], &[]);
