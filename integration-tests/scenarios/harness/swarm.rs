@@ -73,6 +73,8 @@ impl<'a> Swarm<'a> {
             format!("--mount=type=bind,source={},target=/work-log", logs.display()),
             "--env=WORK_LOG=/work-log".to_owned(),
             "--label=evenkeel.health.path=/ready".to_owned(),
+            // What hangs moves on when a probe failed: at the latest after this and the probe's second.
+            "--label=evenkeel.health.interval=500ms".to_owned(),
             "--no-healthcheck".to_owned(),
             "evenkeel-replica:local".to_owned(),
         ];

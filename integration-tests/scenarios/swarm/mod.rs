@@ -17,7 +17,6 @@ const BEFORE_SIGTERM: u64 = 1_000_000;
 const AWAY: Duration = Duration::from_secs(60);
 
 #[test]
-#[ignore = "until evenkeel has --swarm"]
 fn what_operators_do_fails_nobody_and_drains_before_sigterm() {
     Lab::with(&Plan::default(), async |lab| {
         let sockets = lab.node(1).engine.socket_directory();
@@ -75,7 +74,6 @@ fn assert_drained_before_sigterm(swarm: &Swarm<'_>, drains: &std::collections::H
 }
 
 #[test]
-#[ignore = "until evenkeel has --swarm"]
 fn what_breaks_costs_no_request() {
     Lab::with(&Plan::default(), async |lab| {
         let sockets = lab.node(1).engine.socket_directory();
@@ -111,7 +109,6 @@ fn what_breaks_costs_no_request() {
 }
 
 #[test]
-#[ignore = "until evenkeel has --swarm"]
 fn without_the_managers_socket_the_last_truth_serves_and_changes_are_seen_after() {
     Lab::with(&Plan::default(), async |lab| {
         let mut relay = Relay::to(&lab.node(1).engine.socket());
@@ -137,7 +134,6 @@ fn without_the_managers_socket_the_last_truth_serves_and_changes_are_seen_after(
 }
 
 #[test]
-#[ignore = "until evenkeel has --swarm"]
 fn the_next_manager_takes_over() {
     Lab::with(&Plan::default(), async |lab| {
         let sockets = [2, 1].map(|node| lab.node(node).engine.socket_directory());
