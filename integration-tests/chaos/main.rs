@@ -1,7 +1,7 @@
 //! Faults on the real Docker engine, under load, and what they cost clients of evenkeel and of its peers: `just chaos`;
 //! the method is in docs/reliability.md.
 //!
-//! - [`load`](integration_tests::load): clients whose every request has an id, a process of its own.
+//! - [`load`]: clients whose every request has an id, a process of its own.
 //! - [`site`]: the network, the replicas, and the [`system`] between them and the clients; [`container`]s through the
 //!   [`engine`]'s API, and the engine's socket through a [`relay`].
 //! - [`fault`]: what is done, and what may be lost of it; [`step`] stages one.

@@ -6,7 +6,7 @@
 //! - [`callers`]: clients that go on calling while something is restarted.
 //! - [`client`]: a plain HTTP client that shows what is on the wire.
 //! - [`command`], [`docker_api`]: a real Docker engine, by its command and by its API.
-//! - [`lab`]: several Docker hosts on one machine, and a Swarm of them.
+//! - `lab`: several Docker hosts on one machine, and a Swarm of them.
 //! - [`load`]: clients that record every request; [`peer`]: the balancers that get the same.
 //! - [`process`], [`procfs`], [`sandbox`]: programs from outside, what the kernel says of them, and namespaces of their
 //!   own for them.
