@@ -44,7 +44,8 @@ impl Exchange<'_> {
         let worker = self.worker;
         let hold = &worker.context.hold;
         let began = *wait.began.get_or_insert(worker.now());
-        let left = self.client.settings.hold.time.saturating_sub(worker.now().saturating_duration_since(began));
+        let longest = self.client.settings.hold.time;
+        let left = || longest.saturating_sub(worker.now().saturating_duration_since(began));
         // A request that is few bytes long takes little memory while it waits.
         self.client.settle();
         let Some(mut place) = hold.admit(&self.service, self.client.memory(), &self.client.settings.hold) else {
@@ -56,7 +57,7 @@ impl Exchange<'_> {
         let pause = if worker.balancer.has_any(&self.service) && !tried.is_empty() {
             // Many that pause try no more often together than a few do.
             let crowd = FOR_EACH * u32::try_from(hold.waiting()).unwrap_or(u32::MAX);
-            wait.pause(self.client.settings.hold.interval.max(crowd)).min(left)
+            wait.pause(self.client.settings.hold.interval.max(crowd)).min(left())
         } else {
             Duration::ZERO
         };
@@ -64,8 +65,9 @@ impl Exchange<'_> {
         let mut picked = Err(PickError::NoneReady(self.service.as_ref().into()));
         // Without the rest of its pause, who has failed just now would fail again at once, and so on without a rest.
         let is_cut_short = !pause.is_zero() && worker.is_over();
-        if end == HoldEnd::Expired && pause < left && !is_cut_short {
-            (end, picked) = self.line_up(&mut place, left.saturating_sub(pause)).await;
+        // News may have ended the pause before its time.
+        if end == HoldEnd::Expired && !left().is_zero() && !is_cut_short {
+            (end, picked) = self.line_up(&mut place, left()).await;
         }
         place.leave(end);
         match end {

@@ -235,6 +235,22 @@ fn how_often_replicas_that_all_refuse_are_tried_again_is_a_setting() {
     assert!((4..=8).contains(&rarely) && often > rarely, "{rarely} and {often} attempts");
 }
 
+/// A request's last pause is as long as it may still wait, and news ended that pause and with it the wait.
+#[test]
+fn news_during_a_pause_takes_nothing_of_the_time_that_a_request_may_wait() {
+    let (_socket, addr) = refusing();
+    let mut proxy = Proxy::with(&[addr], |settings| {
+        (settings.hold.time, settings.hold.interval) = (SHORT * 6, DEADLINE);
+    });
+    let mut client = proxy.connect();
+    let began = Instant::now();
+    client.send(POST);
+    eventually("it failed once and pauses", || proxy.held() == 1);
+    proxy.add("other", 1, addr);
+    assert_eq!(client.read_message().unwrap().status(), 502);
+    assert!(began.elapsed() >= SHORT * 6, "{:?}", began.elapsed());
+}
+
 #[test]
 fn what_the_last_attempt_said_is_the_answer_when_time_is_up() {
     let (_socket, addr) = refusing();
