@@ -121,7 +121,9 @@ impl Resolver {
         let (domain, search, servers) = config.into_parts();
         let search = if search.is_empty() { domain.into_iter().collect() } else { search };
         let timeout = settings.rules.timeout;
-        let share = timeout / u32::try_from(servers.len()).unwrap_or(u32::MAX).max(1);
+        // All servers together get less than the whole: when one of a name's two families stays silent, that is to be known
+        // in time for the other's addresses to count.
+        let share = timeout * 3 / 4 / u32::try_from(servers.len()).unwrap_or(u32::MAX).max(1);
         let options = options_for(share, &options);
         let one = |server| {
             let config = ResolverConfig::from_name_servers(vec![server]);
