@@ -46,7 +46,10 @@ pub async fn take(path: &Path) -> Result<TcpListener, PortError> {
 async fn try_to_take(path: &Path) -> Result<TcpListener, PortError> {
     let stream = UnixStream::connect(path).await.map_err(|source| match source.kind() {
         ErrorKind::PermissionDenied => PortError::Forbidden { path: path.to_owned() },
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => PortError::NoKeeper { path: path.to_owned(), source },
+        // The last one: its queue is full, as the kernel says of unix sockets.
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::WouldBlock => {
+            PortError::NoKeeper { path: path.to_owned(), source }
+        }
         _ => source.into(),
     })?;
     let not_a_keeper = |complaint: String| PortError::NotAKeeper { path: path.to_owned(), complaint };
