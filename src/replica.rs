@@ -94,6 +94,27 @@ pub struct ReplicaSpec {
     pub max_concurrency: Option<NonZeroU32>,
 }
 
+impl ReplicaSpec {
+    /// Of a replica of which only the address is known: it goes by that, and is no container.
+    pub fn at(addr: SocketAddr, id: ReplicaId, provider: Provider, service: ServiceName) -> Self {
+        Self {
+            id,
+            provider,
+            service,
+            name: addr.to_string(),
+            project: None,
+            number: None,
+            image: None,
+            network: None,
+            addr,
+            weight: 1,
+            probe: ProbeSpec::default(),
+            drain_timeout: None,
+            max_concurrency: None,
+        }
+    }
+}
+
 /// Tells incarnations of one container apart: a container that was restarted is a new one of these.
 static NEXT_INCARNATION: AtomicU64 = AtomicU64::new(1);
 

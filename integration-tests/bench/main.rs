@@ -6,7 +6,7 @@
 //! - [`idle`], [`syscalls`], [`instructions`]: memory, system calls and instructions.
 //! - [`wire`]: the replicas, the clients and the relay.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod compare;
 mod contender;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use integration_tests::{Result, process, procfs, sandbox};
+use integration_tests::{Result, exit_code, process, procfs, sandbox};
 
 use wire::paced::Plan;
 
@@ -52,13 +52,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("bench", run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {

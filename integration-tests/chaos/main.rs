@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use fastrand::Rng;
-use integration_tests::{Result, load};
+use integration_tests::{Result, exit_code, load};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -104,14 +104,8 @@ fn main() -> ExitCode {
         Some(Command::Load(plan)) => load::run(plan).map(|()| true),
         None => drive(&arguments.options),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("chaos: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = |is_kept| if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    exit_code("chaos", outcome.map(code))
 }
 
 /// Runs everything on one thread: the children end with it, whatever ends it.

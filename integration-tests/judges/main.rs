@@ -7,7 +7,7 @@
 //!
 //! Everything runs in namespaces of its own, see [`sandbox`]: no packet leaves them and no process outlives them.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod evenkeel;
 mod front;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use integration_tests::{Result, sandbox};
+use integration_tests::{Result, exit_code, sandbox};
 
 #[derive(Parser)]
 struct Arguments {
@@ -65,13 +65,7 @@ struct Site {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("judges: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("judges", run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {

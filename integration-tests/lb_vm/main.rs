@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use integration_tests::client::{Client, Response};
 use integration_tests::process::{self, Place, Process};
-use integration_tests::{Result, eventually, sandbox};
+use integration_tests::{Result, eventually, exit_code, sandbox};
 use tokio::time::sleep;
 
 use load::{Load, Tally};
@@ -106,13 +106,7 @@ impl System {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("lb-vm: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("lb-vm", run(Arguments::parse()))
 }
 
 fn run(mut arguments: Arguments) -> Result<ExitCode> {

@@ -39,10 +39,21 @@ pub mod sandbox;
 pub mod test_replica;
 pub mod wire;
 
+use std::process::ExitCode;
+
 pub use dns_server::DnsServer;
 pub use eventually::{eventually, eventually_some};
 pub use fake_engine::{ContainerId, ContainerSpec, FakeEngine, FakeSwarm, ServiceSpec};
 pub use test_replica::TestReplica;
+
+/// What a program of this package ends with: a failure is told.
+#[expect(clippy::print_stderr, reason = "programs for people at a terminal")]
+pub fn exit_code(program: &str, outcome: Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{program}: {error}");
+        ExitCode::FAILURE
+    })
+}
 
 /// What the programs of this package return: nothing can be repaired by a caller, a failure is told and ends them.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use integration_tests::lab::{Lab, Plan};
-use integration_tests::{Result, load};
+use integration_tests::{Result, exit_code, load};
 
 use event::Event;
 use report::Report;
@@ -73,14 +73,8 @@ fn main() -> ExitCode {
         Some(Command::Load(plan)) => load::run(plan).map(|()| true),
         None => compare(&arguments.options),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("swarm: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = |is_kept| if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    exit_code("swarm", outcome.map(code))
 }
 
 /// Each system in a lab of its own. Whether evenkeel kept its promises.

@@ -172,20 +172,9 @@ impl Draft {
 
     fn static_replica(&self, replica: &StaticReplica) -> ReplicaSpec {
         let StaticReplica { service, addr, name, weight } = replica;
-        ReplicaSpec {
-            id: ReplicaId::from(format!("static:{service}@{addr}")),
-            provider: Provider::STATIC,
-            service: service.clone(),
-            name: name.clone().unwrap_or_else(|| addr.to_string()),
-            project: None,
-            number: None,
-            image: None,
-            network: None,
-            addr: *addr,
-            weight: *weight,
-            probe: self.defaults.probe.clone(),
-            drain_timeout: self.defaults.drain_timeout,
-            max_concurrency: self.defaults.max_concurrency,
-        }
+        let id = ReplicaId::from(format!("static:{service}@{addr}"));
+        let bare = ReplicaSpec::at(*addr, id, Provider::STATIC, service.clone());
+        let name = name.clone().unwrap_or_else(|| bare.name.clone());
+        self.defaults.on(ReplicaSpec { name, weight: *weight, ..bare })
     }
 }

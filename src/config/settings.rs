@@ -183,6 +183,14 @@ pub struct ReplicaDefaults {
     pub max_concurrency: Option<NonZeroU32>,
 }
 
+impl ReplicaDefaults {
+    /// The replica with these, whatever it had.
+    pub fn on(&self, spec: ReplicaSpec) -> ReplicaSpec {
+        let Self { probe, drain_timeout, max_concurrency } = self.clone();
+        ReplicaSpec { probe, drain_timeout, max_concurrency, ..spec }
+    }
+}
+
 /// One Docker engine to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerSettings {

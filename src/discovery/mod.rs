@@ -1,5 +1,6 @@
 //! Discovery: providers that turn the world into [`Change`](crate::change::Change)s.
 
+mod defaults;
 pub mod dns;
 pub mod docker;
 pub mod news;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::verdict::Considered;
+use tracing::warn;
+
+use super::verdict::{Considered, Verdict};
 use crate::metrics::Histogram;
 use crate::provider::Provider;
 use crate::replica::ReplicaId;
@@ -52,6 +54,12 @@ impl DiscoveryStatus {
         &self.provider
     }
 
+    /// Records that what it follows was lost, so that a new connection is needed.
+    pub fn lose(&self) {
+        self.set_connected(false);
+        self.reconnects.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether its first full list is still to come, and nothing has gone wrong yet.
     pub fn is_first_sync_under_way(&self) -> bool {
         !self.is_synced() && self.reconnects.load(Ordering::Relaxed) == 0
@@ -94,6 +102,30 @@ impl DiscoveryStatus {
     /// The verdict on one container.
     pub fn considered_one(&self, id: &ReplicaId) -> Option<Considered> {
         lock(&self.considered).get(id).cloned()
+    }
+
+    /// Logs what somebody has to do something about, once, not at each resync; `left_out` says of what.
+    fn tell(&self, considered: &Considered, left_out: &str) {
+        let Considered { id, name, verdict, warnings, .. } = considered;
+        let before = self.considered_one(id);
+        if verdict.is_misconfigured() && before.as_ref().is_none_or(|before| before.verdict != *verdict) {
+            warn!(replica = %name, cause = %verdict, "{left_out} left out");
+        }
+        if before.is_none_or(|before| before.warnings != *warnings) && *verdict != Verdict::OneOff {
+            warnings.iter().for_each(|warning| warn!(replica = %name, cause = %warning, "Label ignored"));
+        }
+    }
+
+    /// Records one verdict on a `kind` of thing, and logs it if it is news that somebody has to act on.
+    pub fn note(&self, considered: Considered, kind: &str) {
+        self.tell(&considered, kind);
+        self.consider(considered);
+    }
+
+    /// The same of every verdict of a relist, in place of all before.
+    pub fn note_all(&self, all: Vec<Considered>, kind: &str) {
+        all.iter().for_each(|considered| self.tell(considered, kind));
+        self.consider_all(all);
     }
 
     /// Records one verdict.

@@ -118,22 +118,8 @@ impl Tracker {
         let DnsSettings { provider, targets, defaults, .. } = &self.settings;
         targets.iter().map(move |target| {
             let addr = dialled(target, addr);
-            let spec = ReplicaSpec {
-                id: id(target, addr),
-                provider: provider.clone(),
-                service: target.service.clone(),
-                name: addr.to_string(),
-                project: None,
-                number: None,
-                image: None,
-                network: None,
-                addr,
-                weight,
-                probe: defaults.probe.clone(),
-                drain_timeout: defaults.drain_timeout,
-                max_concurrency: defaults.max_concurrency,
-            };
-            Sighting { spec, lifecycle: Lifecycle::Running }
+            let bare = ReplicaSpec::at(addr, id(target, addr), provider.clone(), target.service.clone());
+            Sighting { spec: defaults.on(ReplicaSpec { weight, ..bare }), lifecycle: Lifecycle::Running }
         })
     }
 }

@@ -149,8 +149,7 @@ impl Watcher {
     }
 
     fn note_failure(&mut self, error: &Miss) {
-        self.status.set_connected(false);
-        self.status.reconnects.fetch_add(1, Ordering::Relaxed);
+        self.status.lose();
         if self.is_told {
             debug!(provider = %self.settings.provider, %error, "Name still not found");
         } else {

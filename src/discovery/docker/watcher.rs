@@ -25,9 +25,9 @@ use super::identity::Identity;
 use super::own_project::OwnProject;
 use super::tracker::{Action, Tracker};
 use crate::change::Observed;
-use crate::config::settings::{DockerSettings, ReplicaDefaults, Settings};
+use crate::config::settings::{DockerSettings, Settings};
+use crate::discovery::defaults::other_defaults;
 use crate::discovery::status::DiscoveryStatus;
-use crate::discovery::verdict::{Considered, Verdict};
 use crate::replica::ReplicaId;
 
 /// How long the event stream may be silent before the engine is pinged. With the ping's own 3 s, a connection that
@@ -35,6 +35,9 @@ use crate::replica::ReplicaId;
 const IDLE: Duration = Duration::from_secs(3);
 /// How soon to list again after one container could not be inspected.
 const SOON: Duration = Duration::from_secs(1);
+
+/// What verdicts are on.
+const KIND: &str = "Container";
 
 /// Follows one Docker engine and tells the registry what it sees.
 #[derive(Debug)]
@@ -85,22 +88,6 @@ async fn answer<T>(asked: &mut Asked<T>) -> Result<T, DockerError> {
     let answer = question.await;
     *asked = None;
     answer
-}
-
-/// Waits until the settings have other defaults for replicas than these. May be dropped and called again.
-async fn other_defaults(
-    newest: &mut Option<watch::Receiver<Arc<Settings>>>,
-    known: &DockerSettings,
-) -> ReplicaDefaults {
-    let Some(newest) = newest else { return pending().await };
-    while newest.changed().await.is_ok() {
-        let settings = newest.borrow_and_update();
-        let ours = settings.docker.iter().find(|docker| docker.provider == known.provider);
-        if let Some(docker) = ours.filter(|docker| docker.defaults != known.defaults) {
-            return docker.defaults.clone();
-        }
-    }
-    pending().await
 }
 
 impl Watcher {
@@ -187,7 +174,9 @@ impl Watcher {
                         Vec::new()
                     }
                 },
-                defaults = other_defaults(&mut self.newest, &self.settings) => {
+                defaults = other_defaults(&mut self.newest, &self.settings.defaults, |all| {
+                    Some(&all.docker.iter().find(|docker| docker.provider == self.settings.provider)?.defaults)
+                }) => {
                     self.settings.defaults = defaults;
                     return Err(End::Rejoin);
                 }
@@ -278,13 +267,9 @@ impl Watcher {
             let client = client.clone();
             match action {
                 Action::Apply(observed) => self.changes.send(observed).await.map_err(|_| End::Unheard)?,
-                Action::Consider(considered) => {
-                    self.note_verdict(&considered);
-                    self.status.consider(considered);
-                }
+                Action::Consider(considered) => self.status.note(considered, KIND),
                 Action::ConsiderAll(all) => {
-                    all.iter().for_each(|considered| self.note_verdict(considered));
-                    self.status.consider_all(all);
+                    self.status.note_all(all, KIND);
                     self.note_success();
                 }
                 Action::Forget(id) => self.status.forget(&id),
@@ -300,18 +285,6 @@ impl Watcher {
         Ok(())
     }
 
-    /// A verdict that somebody has to do something about is logged once, not at each resync.
-    fn note_verdict(&self, considered: &Considered) {
-        let Considered { id, name, verdict, warnings, .. } = considered;
-        let before = self.status.considered_one(id);
-        if verdict.is_misconfigured() && before.as_ref().is_none_or(|before| before.verdict != *verdict) {
-            warn!(replica = %name, cause = %verdict, "Container left out");
-        }
-        if before.is_none_or(|before| before.warnings != *warnings) && *verdict != Verdict::OneOff {
-            warnings.iter().for_each(|warning| warn!(replica = %name, cause = %warning, "Label ignored"));
-        }
-    }
-
     fn note_success(&mut self) {
         self.told = None;
         if !self.status.is_connected() {
@@ -321,8 +294,7 @@ impl Watcher {
     }
 
     fn note_failure(&mut self, error: &DockerError) {
-        self.status.set_connected(false);
-        self.status.reconnects.fetch_add(1, Ordering::Relaxed);
+        self.status.lose();
         self.count(error);
         let text = error.to_string();
         if self.told.as_ref() == Some(&text) {

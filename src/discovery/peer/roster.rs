@@ -188,16 +188,9 @@ fn standing(share: Share, is_draining: bool) -> (Lifecycle, u16) {
 }
 
 fn spec(provider: &Provider, service: &str, name: &str, addr: SocketAddr, weight: u16) -> ReplicaSpec {
+    let id = ReplicaId::from(format!("peer:{addr}/{service}"));
     ReplicaSpec {
-        id: ReplicaId::from(format!("peer:{addr}/{service}")),
-        provider: provider.clone(),
-        service: ServiceName::from(service),
         name: format!("peer:{name}"),
-        project: None,
-        number: None,
-        image: None,
-        network: None,
-        addr,
         weight,
         probe: ProbeSpec {
             path: Some(ProbeSpec::OF_THE_PROXY.to_owned()),
@@ -206,9 +199,8 @@ fn spec(provider: &Provider, service: &str, name: &str, addr: SocketAddr, weight
             healthy_threshold: 1,
             ..ProbeSpec::default()
         },
-        // The peer sees to both itself.
-        drain_timeout: None,
-        max_concurrency: None,
+        // The peer sees to drain timeouts and limits itself.
+        ..ReplicaSpec::at(addr, id, provider.clone(), ServiceName::from(service))
     }
 }
 

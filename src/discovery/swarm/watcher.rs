@@ -21,13 +21,13 @@ use super::evaluate::Scope;
 use super::manager::Manager;
 use super::tracker::{Action, Tracker};
 use crate::change::Observed;
-use crate::config::settings::{ReplicaDefaults, Settings, SwarmSettings};
+use crate::config::settings::{Settings, SwarmSettings};
+use crate::discovery::defaults::other_defaults;
 use crate::discovery::docker::backoff::{self, Backoff};
 use crate::discovery::docker::client::DockerError;
 use crate::discovery::docker::event::{Event, Message, MessageKind};
 use crate::discovery::docker::identity::Identity;
 use crate::discovery::status::DiscoveryStatus;
-use crate::discovery::verdict::{Considered, Verdict};
 
 /// How long the event stream may be silent before the manager is pinged.
 const IDLE: Duration = Duration::from_secs(3);
@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_secs(3);
 const BELATED: Duration = Duration::from_secs(3);
 /// The service that a task's container is of, in its labels and so in its events.
 const SERVICE: &str = "com.docker.swarm.service.id";
+
+/// What verdicts are on.
+const KIND: &str = "Task";
 
 /// Follows one Swarm and tells the registry what it sees.
 #[derive(Debug)]
@@ -72,18 +75,6 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }
-}
-
-/// Waits until the settings have other defaults for replicas than these. May be dropped and called again.
-async fn other_defaults(newest: &mut Option<watch::Receiver<Arc<Settings>>>, known: &SwarmSettings) -> ReplicaDefaults {
-    let Some(newest) = newest else { return pending().await };
-    while newest.changed().await.is_ok() {
-        let settings = newest.borrow_and_update();
-        if let Some(swarm) = settings.swarm.as_ref().filter(|swarm| swarm.defaults != known.defaults) {
-            return swarm.defaults.clone();
-        }
-    }
-    pending().await
 }
 
 fn now() -> std::time::Instant {
@@ -179,7 +170,7 @@ impl Watcher {
                         }
                     }
                 }
-                defaults = other_defaults(&mut self.newest, &self.settings) => {
+                defaults = other_defaults(&mut self.newest, &self.settings.defaults, |all| Some(&all.swarm.as_ref()?.defaults)) => {
                     self.settings.defaults = defaults;
                     self.tracker.reconnected(self.scope(), now())
                 }
@@ -296,35 +287,16 @@ impl Watcher {
         for action in actions {
             match action {
                 Action::Apply(observed) => self.changes.send(observed).await.map_err(|_| End::Unheard)?,
-                Action::Consider(considered) => {
-                    self.note_verdict(&considered);
-                    self.status.consider(considered);
-                }
-                Action::ConsiderAll(all) => {
-                    all.iter().for_each(|considered| self.note_verdict(considered));
-                    self.status.consider_all(all);
-                }
+                Action::Consider(considered) => self.status.note(considered, KIND),
+                Action::ConsiderAll(all) => self.status.note_all(all, KIND),
                 Action::Forget(id) => self.status.forget(&id),
             }
         }
         Ok(())
     }
 
-    /// A verdict that somebody has to do something about is logged once, not at each resync.
-    fn note_verdict(&self, considered: &Considered) {
-        let Considered { id, name, verdict, warnings, .. } = considered;
-        let before = self.status.considered_one(id);
-        if verdict.is_misconfigured() && before.as_ref().is_none_or(|before| before.verdict != *verdict) {
-            warn!(replica = %name, cause = %verdict, "Task left out");
-        }
-        if before.is_none_or(|before| before.warnings != *warnings) && *verdict != Verdict::OneOff {
-            warnings.iter().for_each(|warning| warn!(replica = %name, cause = %warning, "Label ignored"));
-        }
-    }
-
     fn note_failure(&mut self, host: &str, error: &DockerError) {
-        self.status.set_connected(false);
-        self.status.reconnects.fetch_add(1, Ordering::Relaxed);
+        self.status.lose();
         if matches!(error, DockerError::Undecodable(_)) {
             self.status.decode_errors.fetch_add(1, Ordering::Relaxed);
         }
