@@ -303,7 +303,7 @@ fn a_request_waits_for_a_descriptor() {
     let proxy = Proxy::with(&[replica.addr], holding);
     let mut client = proxy.connect();
     eventually("it is let in", || proxy.context.metrics.connections_open.load(Ordering::SeqCst) == 1);
-    let shortage = NoDescriptors::left();
+    let shortage = NoDescriptors::for_anybody();
     client.send(POST);
     eventually("it waits", || proxy.held() == 1);
     drop(shortage);

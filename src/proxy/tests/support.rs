@@ -287,11 +287,22 @@ pub(super) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
 pub(in crate::proxy) struct NoDescriptors(Rlimit);
 
 impl NoDescriptors {
+    /// Whoever closes one may open one.
     pub(in crate::proxy) fn left() -> Self {
         // The lowest number that is free: whoever needs one more than there are now gets none.
         let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+        Self::limited_to(next.unsigned_abs().into())
+    }
+
+    /// Nobody may open one, not even in place of one that another thread had open for a moment, as the allocator has when it
+    /// counts the processors.
+    pub(in crate::proxy) fn for_anybody() -> Self {
+        Self::limited_to(0)
+    }
+
+    fn limited_to(most: u64) -> Self {
         let before = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(next.unsigned_abs().into()), ..before }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..before }).unwrap();
         Self(before)
     }
 }
