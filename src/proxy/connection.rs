@@ -24,7 +24,7 @@ use super::http1::{Method, Parsed, RejectReason, RequestHead, RequestScan, Versi
 use super::outbox::{Outbox, poll_read};
 use super::request::Request;
 use super::respond::{self, Cause, Manner};
-use super::sender;
+use super::sender::{self, Introduced};
 use super::timer::IdleTimer;
 use super::worker::Worker;
 use crate::config::settings::ProxySettings;
@@ -86,22 +86,28 @@ async fn converse(worker: &Worker, stream: TcpStream, mut addr: SocketAddr, admi
         buffer: None,
         buffers: Rc::clone(&worker.buffers),
     };
+    let mut has_said_who = true;
     if sender::is_sender(addr, &client.settings.proxy_protocol) {
         // Boxed, so that the tasks of all others need no room for it.
         match Box::pin(sender::introduce(worker, &mut client, admitted, addr)).await {
-            Ok(of_the_client) => addr = of_the_client,
+            Ok(Introduced::For(of_the_client)) => addr = of_the_client,
+            Ok(Introduced::HealthCheck) => has_said_who = false,
             Err(end) => return client.close(worker, end).await,
         }
     }
     let mut idle_limit = client.settings.first_byte_timeout;
     let end = loop {
-        let next = client.next(worker, idle_limit).await;
-        if !worker.goes_by(&client.settings) {
-            client.renew_settings(worker);
-        }
-        let after = match next {
-            Next::Request(request) => exchange::serve(worker, &mut client, request).await,
-            other => client.refuse(worker, addr, other).await,
+        // The only call of it and a match on the wait itself: otherwise the request, which is large, is copied once more.
+        let after = match client.next(worker, idle_limit).await {
+            Next::Request(mut request) => {
+                request.persists &= has_said_who;
+                client.keep_up(worker);
+                exchange::serve(worker, &mut client, &mut request).await
+            }
+            other => {
+                client.keep_up(worker);
+                client.refuse(worker, addr, other).await
+            }
         };
         match after {
             After::KeepAlive => idle_limit = worker.settings().keep_alive_timeout,
@@ -117,7 +123,14 @@ impl Client {
         &mut self.stream
     }
 
-    /// Lets the request that begins go by settings that have changed since.
+    /// Lets what begins now go by the newest settings.
+    #[inline]
+    fn keep_up(&mut self, worker: &Worker) {
+        if !worker.goes_by(&self.settings) {
+            self.renew_settings(worker);
+        }
+    }
+
     #[cold]
     fn renew_settings(&mut self, worker: &Worker) {
         self.settings = worker.settings();
@@ -211,7 +224,7 @@ impl Client {
     }
 
     /// Ends a connection on which no request came: says what is wrong if there is anybody to be told.
-    pub(super) async fn refuse(&mut self, worker: &Worker, addr: SocketAddr, next: Next) -> After {
+    async fn refuse(&mut self, worker: &Worker, addr: SocketAddr, next: Next) -> After {
         match next {
             Next::Rejected(reason, head) => {
                 debug!(client = %addr, cause = reason.as_str(), "Request rejected");
@@ -223,7 +236,7 @@ impl Client {
     }
 
     /// Waits for the next request's head.
-    pub(super) async fn next(&mut self, worker: &Worker, idle_limit: Duration) -> Next {
+    async fn next(&mut self, worker: &Worker, idle_limit: Duration) -> Next {
         let mut scan = RequestScan::default();
         let mut parsed = 0;
         self.timer.progress();

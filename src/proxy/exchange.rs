@@ -14,7 +14,7 @@ use super::connection::Client;
 use super::download::Download;
 use super::failure::Failure;
 use super::hold::Hold;
-use super::http1::Span;
+use super::http1::name::Name;
 use super::pool::{Connection, Fate, Kept, Look};
 use super::relay::Relay;
 use super::request::{Request, Writer};
@@ -68,20 +68,20 @@ pub(super) struct Exchange<'a> {
 }
 
 /// Answers a request, whatever happens, and says what becomes of the client's connection.
-pub(super) async fn serve(worker: &Worker, client: &mut Client, mut request: Request) -> After {
+pub(super) async fn serve(worker: &Worker, client: &mut Client, request: &mut Request) -> After {
     let began = worker.now();
     client.is_from_peer = false;
     worker.budget.borrow_mut().note_request(worker.seconds());
-    let asked_for = request.greeting.and_then(|greeting| asked_for_by_peer(worker, client, greeting));
+    let asked_for = if request.has_greeting { asked_for_by_peer(worker, client) } else { None };
     request.is_from_peer = asked_for.is_some();
-    let service = asked_for.map_or_else(|| route(worker, client, &request), Cow::Owned);
+    let service = asked_for.map_or_else(|| route(worker, client, request), Cow::Owned);
     if !client.settings.headers.is_empty() && !request.is_from_peer {
         let writer = Writer::new(&client.settings, &service, &client.addr, &worker.pseudonym);
         let heads = &mut worker.desk.borrow_mut().heads;
         request.prepare(&client.settings.headers, heads, client.buffered(), &writer);
     }
-    let upload = Upload::new(&request, true);
-    let mut exchange = Exchange { worker, client, request: &request, service, began, upload };
+    let upload = Upload::new(request, true);
+    let mut exchange = Exchange { worker, client, request, service, began, upload };
     let answered = match request.target.max_forwards {
         Some(0) => Err(Some(Cause::Asked)),
         _ if exchange.asks_for_health() => Err(Some(Cause::Health(health_endpoint::standing(worker)))),
@@ -102,10 +102,12 @@ fn route<'a>(worker: &'a Worker, client: &Client, request: &Request) -> Cow<'a, 
     route::service(host, is_known, worker.context.service.as_str())
 }
 
-/// The service that a request says it is for, by this greeting, if it is a peer that says so. A peer's request is served
+/// The service that the request says it is for by its greeting, if it is a peer that says so. A peer's request is served
 /// here or not at all: so no two hosts can send one to and fro.
 #[cold]
-fn asked_for_by_peer(worker: &Worker, client: &mut Client, greeting: Span) -> Option<String> {
+fn asked_for_by_peer(worker: &Worker, client: &mut Client) -> Option<String> {
+    // Nobody else had the desk since the request was read.
+    let greeting = worker.desk.borrow().heads.fields.first(Name::EvenkeelPeer)?;
     let said = greeting.of(client.buffered());
     let service = worker.context.peers.service_asked_for(said, client.addr.ip()).map(str::to_owned);
     client.is_from_peer = service.is_some();
@@ -214,7 +216,7 @@ impl Exchange<'_> {
                 Kept::Closed if retries.is_allowed() && !may_repeat => {
                     return Err(Failed { failure: Failure::Unsent, was_reused: true });
                 }
-                // Boxed, as the tunnel below, so that idle connections' tasks need no room for what is rare.
+                // Boxed, so that idle connections' tasks need no room for what is rare.
                 Kept::Closed | Kept::None => match Box::pin(worker.pool.connect(replica, limit, may_move)).await {
                     Ok(connection) => connection,
                     Err(failure) => return Err(Failed { failure, was_reused: false }),
@@ -244,8 +246,10 @@ impl Exchange<'_> {
             match (outcome, download.status()) {
                 (Err(Failure::Unsent), _) if was_reused => {}
                 (Err(failure), None) => return Err(Failed { failure, was_reused }),
+                // Boxed, as the connect above.
+                (Ok(()), Some(101)) => return Ok(Box::pin(self.run_tunnel(replica, connection, download)).await),
                 (outcome, status) => {
-                    return Ok(self.settle(replica, connection, download, status.unwrap_or_default(), outcome).await);
+                    return Ok(self.settle(replica, connection, &download, status.unwrap_or_default(), outcome));
                 }
             }
         }
@@ -264,12 +268,12 @@ impl Exchange<'_> {
         self.worker.context.registry.replicas(&self.service).is_some_and(|all| all.list().iter().any(is_it))
     }
 
-    /// Settles what an answer leaves behind: the record, the replica's connection, the tunnel if it switched protocols.
-    async fn settle(
+    /// Settles what an answer leaves behind: the record, and the replica's connection.
+    fn settle(
         &mut self,
         replica: &Replica,
-        mut connection: Connection,
-        download: Download,
+        connection: Connection,
+        download: &Download,
         status: u16,
         outcome: Result<(), Failure>,
     ) -> After {
@@ -282,17 +286,6 @@ impl Exchange<'_> {
         };
         if let Err(failure) = &outcome {
             note(replica, failure);
-        } else if status == 101 {
-            self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
-            let (surplus, unsent) = download.into_tunnel();
-            let _open = replica.metrics().open_tunnel();
-            Box::pin(tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent)).await;
-            if connection.fate() == Fate::Cut {
-                replica.metrics().record_cut();
-            }
-            self.record(replica, status);
-            tally::ended(self.worker, replica, status, None);
-            return After::Close;
         } else if download.persists() && self.upload.is_done() {
             connection.give_back(replica, self.worker.now());
         }
@@ -303,6 +296,21 @@ impl Exchange<'_> {
             self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
         }
         after
+    }
+
+    /// Passes on what either side says after a `101`, until the tunnel ends.
+    async fn run_tunnel(&mut self, replica: &Replica, mut connection: Connection, download: Download) -> After {
+        let status = 101;
+        self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
+        let (surplus, unsent) = download.into_tunnel();
+        let _open = replica.metrics().open_tunnel();
+        tunnel::run(self.worker, self.client, &mut connection, &surplus, unsent).await;
+        if connection.fate() == Fate::Cut {
+            replica.metrics().record_cut();
+        }
+        self.record(replica, status);
+        tally::ended(self.worker, replica, status, None);
+        After::Close
     }
 
     /// Counts an answer that has ended now.

@@ -122,6 +122,7 @@ impl Connection {
     }
 
     /// Gives a connection back whose answer has ended now.
+    #[inline(always)]
     pub(super) fn give_back(self, replica: &Replica, now: Instant) {
         let shelf = &self.shelf;
         if !shelf.is_closed.get() && !replica.is_draining() {

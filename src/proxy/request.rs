@@ -9,7 +9,7 @@ use super::http1::rules::{Applied, Facts};
 use super::http1::target::{self, Target};
 use super::http1::upgrade::{self, Protocols};
 use super::http1::via::Pseudonym;
-use super::http1::{Parsed, RejectReason, RequestHead, RequestScan, Span};
+use super::http1::{Parsed, RejectReason, RequestHead, RequestScan};
 use crate::config::settings::ProxySettings;
 use crate::config::settings::headers::{HeaderRules, HeaderSettings};
 use ipnet::IpNet;
@@ -29,7 +29,7 @@ pub(super) struct Request {
     /// Whether the client waits for a `100 Continue`.
     pub(super) expects_continue: bool,
     /// What it asks to switch to.
-    pub(super) upgrade: Option<Protocols>,
+    pub(super) upgrade: Option<Box<Protocols>>,
     /// Whether the client wants its connection kept.
     pub(super) persists: bool,
     /// Whether the client takes the trailers of an answer.
@@ -38,8 +38,8 @@ pub(super) struct Request {
     pub(super) keeps_trailers: bool,
     /// What the placeholders of header rules stand for, if there are any.
     facts: Option<Box<Facts>>,
-    /// By which it says that a peer has sent it.
-    pub(super) greeting: Option<Span>,
+    /// Whether it says that a peer has sent it.
+    pub(super) has_greeting: bool,
     /// Whether a peer has sent it, which has said of its client, and by its rules, what there is to be said.
     pub(super) is_from_peer: bool,
     /// Which head the desk's fields were parsed from when they were this request's.
@@ -66,12 +66,12 @@ impl Request {
             target,
             body: framing::request_body(buffer, &head, fields, &heads.limits)?,
             expects_continue: framing::expects_continue(buffer, &head, fields)?,
-            upgrade: upgrade::asked(buffer, &head, fields),
+            upgrade: upgrade::asked(buffer, &head, fields).map(Box::new),
             persists: framing::persists(head.version, fields),
             accepts_trailers: fields.accepts_trailers(buffer),
             keeps_trailers: fields.may_keep_trailers(),
             facts: None,
-            greeting: fields.first(Name::EvenkeelPeer),
+            has_greeting: fields.has(Name::EvenkeelPeer),
             is_from_peer: false,
             ticket: heads.ticket(),
         })
@@ -114,7 +114,7 @@ impl Request {
             client: by.client,
             trusted: by.trusted,
             pseudonym: by.pseudonym,
-            upgrade: self.upgrade.as_ref(),
+            upgrade: self.upgrade.as_deref(),
             rules: self.applied(by.rules),
             is_from_peer: self.is_from_peer,
             greeting: by.greeting,

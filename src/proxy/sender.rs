@@ -11,13 +11,12 @@ use ipnet::IpNet;
 use tracing::{debug, warn};
 
 use super::admission::Admitted;
-use super::connection::{Client, Next};
+use super::connection::Client;
 use super::exchange::After;
 use super::health_endpoint;
 use super::http1::client::ClientAddr;
 use super::http1::forwarded::is_trusted;
 use super::preface::{self, Parsed};
-use super::respond::Cause;
 use super::worker::Worker;
 use crate::metrics::PrefaceFault;
 
@@ -33,6 +32,15 @@ enum Opening {
     Nothing,
 }
 
+/// What a sender's connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Introduced {
+    /// The requests of the client at this address.
+    For(SocketAddr),
+    /// One request for the health endpoint, which has begun to come: nobody said for whom another would be.
+    HealthCheck,
+}
+
 /// Whether a connection from `addr` has to begin with a preface.
 #[inline]
 pub(super) fn is_sender(addr: SocketAddr, senders: &[IpNet]) -> bool {
@@ -46,25 +54,25 @@ pub(super) async fn introduce(
     client: &mut Client,
     admitted: &mut Admitted,
     addr: SocketAddr,
-) -> Result<SocketAddr, After> {
+) -> Result<Introduced, After> {
     client.timer.progress();
     let source = match poll_fn(|cx| poll_opening(cx, worker, client)).await {
         Opening::Preface(source) => source,
-        Opening::HealthCheck => return Err(check_health(worker, client, addr).await),
+        Opening::HealthCheck => return Ok(Introduced::HealthCheck),
         Opening::Nothing => return Err(After::Close),
         Opening::Wrong(fault) => {
             note(worker, addr, fault);
             return Err(After::Reset);
         }
     };
-    let Some(source) = source else { return Ok(addr) };
+    let Some(source) = source else { return Ok(Introduced::For(addr)) };
     if !admitted.claim(source.ip(), &client.settings) {
         worker.context.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
         debug!(client = %source, "Connection refused: its client has too many");
         return Err(After::Reset);
     }
     client.addr = ClientAddr::new(source.ip(), &client.settings.trusted_proxies);
-    Ok(source)
+    Ok(Introduced::For(source))
 }
 
 fn poll_opening(cx: &mut Context<'_>, worker: &Worker, client: &mut Client) -> Poll<Opening> {
@@ -107,17 +115,6 @@ fn look(client: &mut Client, health_endpoint: Option<&str>) -> Option<Opening> {
             }
         }
         Parsed::Refused(fault) => Some(Opening::Wrong(fault)),
-    }
-}
-
-/// Answers the one request of a connection that asks for our health.
-async fn check_health(worker: &Worker, client: &mut Client, addr: SocketAddr) -> After {
-    match client.next(worker, client.settings.head_timeout).await {
-        Next::Request(request) => {
-            let cause = Cause::Health(health_endpoint::standing(worker));
-            client.answer(worker, cause, Some(&request.head), false).await
-        }
-        other => client.refuse(worker, addr, other).await,
     }
 }
 

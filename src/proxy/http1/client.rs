@@ -74,7 +74,7 @@ impl ClientAddr {
     }
 
     /// Writes what a trusted client says of those before it, and its own address.
-    #[inline]
+    #[inline(always)]
     fn write_chain(&self, out: &mut Vec<u8>, buffer: &[u8], fields: &Fields) {
         if self.is_trusted && fields.has(Name::XForwardedFor) {
             for line in fields.passing(buffer, |field| field.id == Name::XForwardedFor).filter(|line| line.is_ascii()) {
@@ -94,7 +94,7 @@ impl ClientAddr {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&self, out: &mut Vec<u8>, address: IpAddr) {
         if address == self.ip {
             out.extend_from_slice(self.as_bytes());
