@@ -1,7 +1,7 @@
 //! Health: probes replicas, ejects those whose requests fail, and lets the share of newcomers grow; the only writer of
 //! health, of ejections and of ramps.
 //!
-//! Every replica has a task that probes it from its first sighting to its removal: quickly until the first pass,
+//! Every replica has a task that probes it from when it runs to its removal: quickly until the first pass,
 //! so that it is ready within a moment of its own readiness, and at its interval from then on.
 
 mod appeal;
@@ -103,8 +103,10 @@ async fn keep_probing(mut news: watch::Receiver<Seen>, registry: Registry) {
     loop {
         let Seen { replica, lifecycle } = news.borrow_and_update().clone();
         let spec = &replica.spec().probe;
-        // A paused replica cannot answer, which says nothing about it; a draining one needs no more answers.
-        if matches!(lifecycle, Lifecycle::Paused | Lifecycle::Draining) {
+        // A paused replica cannot answer, which says nothing about it; a draining one needs no more answers. Of one that
+        // starts others decide when it may serve; and to ask before its address has an owner would delay the answer: the
+        // kernel asks for the owner each second only.
+        if matches!(lifecycle, Lifecycle::Starting | Lifecycle::Paused | Lifecycle::Draining) {
             if news.changed().await.is_err() {
                 return;
             }

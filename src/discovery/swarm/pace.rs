@@ -15,6 +15,9 @@ const STUCK: Duration = Duration::from_secs(1);
 /// A list of thousands of tasks takes the manager its time; at the most every fifth moment of it is spent on us.
 const BREATH: u32 = 4;
 
+/// How many times as often a service is asked whose tasks are about to run: each is of use from then on.
+const EAGER: u32 = 4;
+
 /// How often to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Intervals {
@@ -43,6 +46,7 @@ struct Heard {
     /// When anything about it was last news.
     changed: Option<Instant>,
     is_settled: bool,
+    has_starters: bool,
 }
 
 /// Whom to ask next.
@@ -62,6 +66,11 @@ impl Heard {
 
     fn is_restless(&self, now: Instant) -> bool {
         !self.is_settled || Self::is_within(self.rung, now, RUNG)
+    }
+
+    /// Whether a task of it will run in a moment. One that waits for a HEALTHCHECK has had its moment.
+    fn is_about_to_run(&self, now: Instant) -> bool {
+        self.has_starters && Self::is_within(self.changed, now, RUNG)
     }
 
     fn is_stuck(&self, now: Instant) -> bool {
@@ -96,10 +105,10 @@ impl Pace {
         }
     }
 
-    /// Whether its tasks do what they should.
-    pub(super) fn set_settled(&mut self, service: &str, is_settled: bool) {
+    /// Whether its tasks do what they should, and whether some are starting.
+    pub(super) fn set_settled(&mut self, service: &str, is_settled: bool, has_starters: bool) {
         if let Some(heard) = self.services.get_mut(service) {
-            heard.is_settled = is_settled;
+            (heard.is_settled, heard.has_starters) = (is_settled, has_starters);
         }
     }
 
@@ -122,7 +131,9 @@ impl Pace {
         let after = |interval: Duration| self.asked.map_or(now, |asked| asked + interval.max(breath));
         let all_due = self.all_asked.map_or(now, |asked| asked + self.intervals.idle.max(breath));
         let restless = || self.services.iter().filter(|(_, heard)| heard.is_restless(now));
-        let interval = match restless().any(|(_, heard)| !heard.is_stuck(now)) {
+        let is_any = |what: fn(&Heard, Instant) -> bool| restless().any(|(_, heard)| what(heard, now));
+        let interval = match is_any(|heard, now| !heard.is_stuck(now)) {
+            true if is_any(Heard::is_about_to_run) => self.intervals.poll / EAGER,
             true => self.intervals.poll,
             false => STUCK.clamp(self.intervals.poll, self.intervals.idle.max(self.intervals.poll)),
         };
@@ -148,7 +159,7 @@ mod tests {
         let (mut pace, now) = (Pace::new(INTERVALS), Instant::now());
         for service in services {
             pace.ring(service, now);
-            pace.set_settled(service, true);
+            pace.set_settled(service, true, false);
         }
         let later = now + PATIENCE * 2;
         pace.note_answer(&pace.turn(later, false).unwrap(), later, later);
@@ -190,7 +201,7 @@ mod tests {
     #[test]
     fn who_does_not_settle_is_asked_often_until_it_looks_stuck() {
         let (mut pace, mut now) = quiet(&["a", "b"]);
-        pace.set_settled("a", false);
+        pace.set_settled("a", false, false);
         pace.note_change("a", now);
         assert_eq!(next(&pace, now), (200, "a".to_owned()));
         now += PATIENCE;
@@ -202,6 +213,16 @@ mod tests {
         );
         pace.note_change("a", now);
         assert_eq!(next(&pace, now), (200, "a".to_owned()));
+    }
+
+    #[test]
+    fn whose_tasks_are_about_to_run_is_asked_more_often_for_a_while() {
+        let (mut pace, now) = quiet(&["a", "b"]);
+        pace.set_settled("a", false, true);
+        pace.note_change("a", now);
+        assert_eq!(next(&pace, now), (50, "a".to_owned()));
+        pace.note_answer(&Turn { at: now, services: Vec::new(), is_all: true }, now + RUNG, now + RUNG);
+        assert_eq!(next(&pace, now + RUNG), (200, "a".to_owned()), "it may wait for a HEALTHCHECK");
     }
 
     #[test]
@@ -231,7 +252,7 @@ mod tests {
     #[test]
     fn a_manager_that_takes_long_is_left_in_peace_for_longer() {
         let (mut pace, now) = quiet(&["a"]);
-        pace.set_settled("a", false);
+        pace.set_settled("a", false, false);
         pace.note_change("a", now);
         let asked = now;
         let now = now + Duration::from_millis(300);

@@ -115,11 +115,13 @@ impl Tracker {
 
     /// The list of all services.
     pub(super) fn on_services(&mut self, services: Vec<Service>, at: Instant) -> Vec<Action> {
-        let ours: HashMap<_, _> = services
-            .into_iter()
-            .filter(|service| self.scope.concerns(service))
-            .map(|service| (service.id.clone(), service))
-            .collect();
+        let (ours, others): (Vec<_>, Vec<_>) = services.into_iter().partition(|service| self.scope.concerns(service));
+        let ours: HashMap<_, _> = ours.into_iter().map(|service| (service.id.clone(), service)).collect();
+        // They are there, but nothing says any more that they are ours.
+        let others: HashSet<_> = others.into_iter().map(|service| service.id).collect();
+        let theirs = self.tasks.iter().filter(|(_, known)| others.contains(&known.task.service));
+        let theirs: Vec<_> = theirs.map(|(id, _)| id.clone()).collect();
+        let mut actions: Vec<_> = theirs.iter().flat_map(|id| self.end(id, at)).collect();
         let mut stale: HashSet<_> = self.services.keys().filter(|id| !ours.contains_key(*id)).cloned().collect();
         self.services.retain(|id, _| ours.contains_key(id));
         self.pace.retain(|id| ours.contains_key(id));
@@ -130,7 +132,7 @@ impl Tracker {
                 self.services.insert(id, Arc::new(service));
             }
         }
-        let actions = self.judge_anew(at, |known| stale.contains(&known.task.service));
+        actions.extend(self.judge_anew(at, |known| stale.contains(&known.task.service)));
         self.in_one_go_if_many(actions, at)
     }
 
@@ -339,6 +341,7 @@ impl Tracker {
     /// Whether the services of this turn have what they should, and nothing that they should not.
     fn judge_settled(&mut self, turn: &Turn) {
         let (mut wanted, mut restless): (HashMap<&str, u64>, HashSet<&str>) = Default::default();
+        let mut starting = HashSet::new();
         for Known { task, .. } in self.tasks.values() {
             let service = task.service.as_str();
             let node = task.node.as_ref().and_then(|node| self.nodes.get(node));
@@ -347,6 +350,9 @@ impl Tracker {
                 true => node.is_some_and(|node| !node.is_up),
                 false => {
                     *wanted.entry(service).or_default() += 1;
+                    if task.state == TaskState::Starting {
+                        starting.insert(service);
+                    }
                     task.state == task.desired && node.is_none_or(|node| node.is_up && node.may_run)
                 }
             };
@@ -358,7 +364,7 @@ impl Tracker {
             let Some(service) = self.services.get(id) else { continue };
             let has_enough = service.wanted.is_none_or(|count| wanted.get(id.as_str()).copied().unwrap_or(0) == count);
             let is_settled = has_enough && !service.is_updating && !restless.contains(id.as_str());
-            self.pace.set_settled(id, is_settled);
+            self.pace.set_settled(id, is_settled, starting.contains(id.as_str()));
         }
     }
 

@@ -341,6 +341,21 @@ fn new_labels_of_a_service_and_a_new_name_of_a_node_hold_for_tasks_that_did_not_
 }
 
 #[test]
+fn a_service_that_loses_its_label_is_let_go_and_taken_back_with_it() {
+    let mut desk = Desk::new();
+    let labelled = Service { name: "other".to_owned(), labels: labels(&[("evenkeel.enable", "true")]), ..service() };
+    desk.services(std::slice::from_ref(&labelled));
+    desk.answer(&[task(1)], &[]);
+    desk.assert(&["Upsert c1"], &[("c1", Running)]);
+    desk.services(&[Service { version: 2, labels: HashMap::new(), stack: None, ..labelled.clone() }]);
+    desk.assert(&["Upsert c1", "Remove c1"], &[]);
+    assert_eq!((desk.considered.len(), desk.tracker.turn(desk.now)), (0, None), "nobody asks about it");
+    desk.services(&[Service { version: 3, ..labelled }]);
+    desk.answer(&[task(1)], &[]);
+    desk.assert(&["Upsert c1", "Remove c1", "Upsert c1"], &[("c1", Running)]);
+}
+
+#[test]
 fn an_answer_without_news_is_no_work() {
     let mut desk = Desk::with(&[task(1), task(2)]);
     desk.services(&[service()]);
