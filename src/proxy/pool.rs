@@ -1,12 +1,12 @@
 //! Connections to replicas, and those of them that are idle: one pool per worker, so nothing is locked.
 
+mod connection;
 mod fate;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
-use std::mem::MaybeUninit;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
 use crate::replica::Replica;
 
+pub(super) use self::connection::Connection;
 pub(super) use self::fate::Fate;
 
 /// Idle connections kept per replica and worker: no fewer than a busy worker has in use from one look at its sockets
@@ -39,7 +40,6 @@ const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
 const MIN_IDLE_AGE: Duration = Duration::from_secs(1);
 /// The time between two looks for connections that are closed or too old.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
 /// The idle connections of one worker, keyed by incarnation: a container that was restarted, or another one that got
 /// its address, never meets a connection of the old one.
 #[derive(Debug)]
@@ -74,16 +74,6 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection to one incarnation of a replica, for one exchange.
-#[derive(Debug)]
-pub(super) struct Connection {
-    /// The socket.
-    pub(super) stream: TcpStream,
-    /// Whether it has served before.
-    pub(super) was_kept: bool,
-    shelf: Rc<Shelf>,
-}
-
 /// What there is of idle connections to a replica.
 #[derive(Debug)]
 pub(super) enum Kept {
@@ -102,37 +92,6 @@ pub(super) enum Look {
     Short,
     /// Ask the socket, in case something happened that the runtime has not heard of.
     Long,
-}
-
-impl Connection {
-    /// What has become of the replica. The bell rings when that is no longer fine.
-    pub(super) fn fate(&self) -> Fate {
-        self.shelf.fate.get()
-    }
-
-    /// Whether nothing waits to be read, of which the runtime may not have heard yet.
-    pub(super) fn is_quiet(&self) -> bool {
-        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// Notes how long the replica says that it keeps an idle connection.
-    pub(super) fn note_keep_alive(&self, timeout: Duration) {
-        self.shelf.learn(timeout);
-    }
-
-    /// Gives a connection back whose answer has ended now.
-    #[inline(always)]
-    pub(super) fn give_back(self, replica: &Replica, now: Instant) {
-        let shelf = &self.shelf;
-        if !shelf.is_closed.get() && !replica.is_draining() {
-            let mut idle = shelf.idle.borrow_mut();
-            if idle.len() >= shelf.room {
-                idle.pop_front();
-            }
-            idle.push_back(Idle { stream: self.stream, since: now });
-        }
-    }
 }
 
 impl Shelf {
@@ -155,7 +114,7 @@ impl Shelf {
                 continue;
             }
             if is_open(&stream, look) {
-                return Kept::Open(Connection { stream, was_kept: true, shelf: Rc::clone(self) });
+                return Kept::Open(Connection { stream, was_kept: true, is_impatient: false, shelf: Rc::clone(self) });
             }
             nothing = Kept::Closed;
         }
@@ -286,7 +245,7 @@ impl Pool {
             _ => Failure::Connect(error),
         })?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
-        Ok(Connection { stream, was_kept: false, shelf })
+        Ok(Connection { stream, was_kept: false, is_impatient: false, shelf })
     }
 
     fn shelf(&self, replica: &Replica) -> Rc<Shelf> {

@@ -48,6 +48,10 @@ pub(super) struct Relay<'a> {
 /// have gone away, which looks the same, and hold a replica's attention for nothing.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
+/// How long an answer may take before it is asked whether what was sent arrives at all. A probe tells, too, but its interval may
+/// be long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long may pass before whoever is next has done something, and what it is if nothing was done.
 struct Turn {
     limit: Duration,
@@ -102,6 +106,10 @@ impl Relay<'_> {
             self.note_progress(pace, has_sent, has_received);
         }
         let Turn { limit, expired } = self.turn();
+        if self.may_lose_patience() && PATIENCE < limit {
+            ready!(self.client.timer.poll_expired(cx, self.worker.now(), PATIENCE));
+            self.connection.lose_patience();
+        }
         ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
     }
@@ -120,6 +128,16 @@ impl Relay<'_> {
             Fate::Suspect => self.can_move() && self.worker.budget.borrow_mut().take(self.worker.seconds()),
         };
         if is_hopeless { Err(self.download.lost(fate.news())) } else { Ok(()) }
+    }
+
+    /// Whether it is time to ask whether the replica's host is there at all: all of a request that could be sent again is
+    /// sent, and nothing has come of an answer. So little is sent that a replica which reads none of it closes no window.
+    fn may_lose_patience(&self) -> bool {
+        self.may_move
+            && !self.connection.is_impatient()
+            && self.upload.is_over()
+            && self.upload.is_replayable()
+            && !self.download.has_begun()
     }
 
     /// Whether another replica could take the request, of which nothing may have come of an answer.

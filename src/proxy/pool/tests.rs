@@ -1,5 +1,6 @@
 //! One pool before one replica, whose ends of the connections the tests hold.
 
+use super::connection::SILENCE;
 use super::*;
 use crate::proxy::tests::support::{DEADLINE, NoDescriptors, spec};
 use crate::registry::RegistryWriter;
@@ -63,6 +64,20 @@ async fn the_newest_is_taken_first_and_only_so_many_are_kept() {
         assert_eq!(taken.stream.local_addr().unwrap(), end.peer_addr().unwrap());
         assert!(taken.was_kept);
     }
+}
+
+#[tokio::test]
+async fn who_lost_patience_has_it_again_at_the_next_request() {
+    let bench = Bench::new();
+    let _ends = bench.fill(1).await;
+    let mut connection = bench.take(Look::Short).unwrap();
+    let patience = |connection: &Connection| SockRef::from(&connection.stream).tcp_user_timeout().unwrap();
+    assert_eq!(patience(&connection), None);
+    connection.lose_patience();
+    assert_eq!((patience(&connection), connection.is_impatient()), (Some(SILENCE), true));
+    connection.give_back(&bench.replica, Instant::now());
+    let connection = bench.take(Look::Short).unwrap();
+    assert_eq!((patience(&connection), connection.is_impatient()), (None, false));
 }
 
 #[tokio::test]

@@ -1,0 +1,89 @@
+//! A connection to a replica while an exchange has it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::{Fate, Idle, Shelf};
+use crate::replica::Replica;
+
+/// How long what was sent may stay without an acknowledgement once patience is lost: two of the kernel's attempts to send
+/// it again, the second and third of which come 0.6 and 1.4 s after the request.
+pub(super) const SILENCE: Duration = Duration::from_millis(500);
+
+/// A connection to one incarnation of a replica, for one exchange.
+#[derive(Debug)]
+pub(in crate::proxy) struct Connection {
+    /// The socket.
+    pub(in crate::proxy) stream: TcpStream,
+    /// Whether it has served before.
+    pub(in crate::proxy) was_kept: bool,
+    /// Whether the kernel gives it up when the other end is silent.
+    pub(super) is_impatient: bool,
+    pub(super) shelf: Rc<Shelf>,
+}
+
+impl Connection {
+    /// What has become of the replica. The bell rings when that is no longer fine.
+    pub(in crate::proxy) fn fate(&self) -> Fate {
+        self.shelf.fate.get()
+    }
+
+    /// Whether nothing waits to be read, of which the runtime may not have heard yet.
+    pub(in crate::proxy) fn is_quiet(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether [`Connection::lose_patience`] was called, and was not taken back.
+    #[inline]
+    pub(in crate::proxy) fn is_impatient(&self) -> bool {
+        self.is_impatient
+    }
+
+    /// From now on the connection fails if what was sent is not acknowledged for [`SILENCE`]. A kernel that can be reached
+    /// does that at once, however long its replica takes, or if it is paused.
+    #[cold]
+    pub(in crate::proxy) fn lose_patience(&mut self) {
+        self.is_impatient = true;
+        self.set_patience(Some(SILENCE));
+    }
+
+    /// Takes [`Connection::lose_patience`] back.
+    #[cold]
+    pub(in crate::proxy) fn regain_patience(&mut self) {
+        self.is_impatient = false;
+        self.set_patience(None);
+    }
+
+    fn set_patience(&self, limit: Option<Duration>) {
+        // Fails on a socket that has no such option: then it waits for as long as it always did.
+        let _ = SockRef::from(&self.stream).set_tcp_user_timeout(limit);
+    }
+
+    /// Notes how long the replica says that it keeps an idle connection.
+    pub(in crate::proxy) fn note_keep_alive(&self, timeout: Duration) {
+        self.shelf.learn(timeout);
+    }
+
+    /// Gives a connection back whose answer has ended now.
+    #[inline(always)]
+    pub(in crate::proxy) fn give_back(mut self, replica: &Replica, now: Instant) {
+        if self.is_impatient {
+            self.regain_patience();
+        }
+        let shelf = &self.shelf;
+        if !shelf.is_closed.get() && !replica.is_draining() {
+            let mut idle = shelf.idle.borrow_mut();
+            if idle.len() >= shelf.room {
+                idle.pop_front();
+            }
+            idle.push_back(Idle { stream: self.stream, since: now });
+        }
+    }
+}
