@@ -71,9 +71,9 @@ impl Evenkeel {
         assert!(!self.process.has_ended().unwrap(), "{}", self.process.failure("ended"));
     }
 
-    /// Ends it by SIGKILL.
-    pub(crate) fn kill(mut self) {
-        self.process.signal(Signal::KILL).unwrap();
+    /// Ends it by a signal, and waits for that.
+    pub(crate) fn end(mut self, signal: Signal) {
+        self.process.signal(signal).unwrap();
         self.process.wait(PATIENCE).unwrap();
     }
 }

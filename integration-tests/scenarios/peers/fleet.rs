@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use integration_tests::eventually;
 use integration_tests::lab::{Lab, Node};
 use integration_tests::process::in_network;
+use rustix::process::Signal;
 
 use crate::harness::{Evenkeel, Load, PATIENCE, program, run_gateway};
 
@@ -66,9 +67,9 @@ impl<'a> Fleet<'a> {
         self.start_all().await;
     }
 
-    /// Ends the evenkeel of a host by SIGKILL.
-    pub(super) fn kill(&mut self, host: usize) {
-        self.evenkeels[host - 1].take().expect("it runs").kill();
+    /// Ends the evenkeel of a host by a signal.
+    pub(super) fn end(&mut self, host: usize, signal: Signal) {
+        self.evenkeels[host - 1].take().expect("it runs").end(signal);
     }
 
     pub(super) fn of(&self, host: usize) -> &Evenkeel {

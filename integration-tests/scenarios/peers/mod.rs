@@ -8,6 +8,7 @@ use std::time::Duration;
 use integration_tests::client::Client;
 use integration_tests::eventually;
 use integration_tests::lab::{Lab, Plan};
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{Admin, Load, PATIENCE, Replica, run_gateway};
@@ -37,15 +38,17 @@ fn a_request_to_any_host_reaches_all_and_a_lost_host_costs_none() {
             .await;
         for number in [3, 4] {
             let start = || drop(run_gateway(&fleet.lab.node(2).engine, number, &[]));
-            told_at_once(&fleet, number, start).await;
+            told_at_once(&fleet, 2, number, start).await;
         }
         for number in [4, 3] {
             let stop = || drop(fleet.lab.node(2).engine.docker(&["stop", &format!("gateway-{number}")]));
-            told_at_once(&fleet, number - 1, stop).await;
+            told_at_once(&fleet, 2, number - 1, stop).await;
         }
         fleet.until_agreed().await;
+        a_host_without_replicas_is_served_by_the_others(&fleet).await;
         a_host_that_is_cut_off_costs_none(&fleet).await;
-        an_evenkeel_that_is_killed_costs_none(&mut fleet).await;
+        an_evenkeel_that_ends_costs_none(&mut fleet, "SIGTERM", Signal::TERM).await;
+        an_evenkeel_that_ends_costs_none(&mut fleet, "SIGKILL", Signal::KILL).await;
     });
 }
 
@@ -77,21 +80,22 @@ async fn forged_fields_change_nothing(fleet: &Fleet<'_>, forgeries: &[&str]) {
     }
 }
 
-/// What is done on host 2, which has so many replicas then, is known to the others.
-async fn told_at_once(fleet: &Fleet<'_>, count: usize, done: impl FnOnce()) {
+/// What is done on a host, which has so many replicas then, is known to the others.
+async fn told_at_once(fleet: &Fleet<'_>, host: usize, count: usize, done: impl FnOnce()) {
     let count = count as u64;
     let is_own = |replica: &&Replica| !replica.name.starts_with("peer:") && replica.state == "ready";
-    let own = watch(fleet.of(2).admin, count, move |all| all.iter().filter(is_own).count() as u64);
-    let name = peer(fleet.lab.node(2));
+    let own = watch(fleet.of(host).admin, count, move |all| all.iter().filter(is_own).count() as u64);
+    let name = peer(fleet.lab.node(host));
     let weight =
         move |all: &[Replica]| all.iter().find(|replica| replica.name == name).map_or(0, |replica| replica.weight);
-    let others = [1, 3].map(|host| watch(fleet.of(host).admin, count, weight.clone()));
+    let others = [1, 2, 3].into_iter().filter(|other| *other != host);
+    let others: Vec<_> = others.map(|other| watch(fleet.of(other).admin, count, weight.clone())).collect();
     done();
     let (not_yet, _) = own.await.unwrap();
     for other in others {
         let (_, known) = other.await.unwrap();
         let took = known.saturating_duration_since(not_yet);
-        eprintln!("host 2 has {count}: known elsewhere at most {took:.1?} later");
+        eprintln!("host {host} has {count}: known elsewhere at most {took:.1?} later");
         assert!(took < SPREAD, "{took:?}");
     }
 }
@@ -119,6 +123,18 @@ fn watch(
     })
 }
 
+/// Its only replica stops and starts again.
+async fn a_host_without_replicas_is_served_by_the_others(fleet: &Fleet<'_>) {
+    let loads = [fleet.load(1), fleet.load(3)];
+    until_used(&loads, "@node-3", true).await;
+    let engine = &fleet.lab.node(3).engine;
+    told_at_once(fleet, 3, 0, || drop(engine.docker(&["stop", "gateway-1"]))).await;
+    until_used(&loads, "@node-3", false).await;
+    told_at_once(fleet, 3, 1, || drop(engine.docker(&["start", "gateway-1"]))).await;
+    until_used(&loads, "@node-3", true).await;
+    stop_clean("without replicas", loads).await;
+}
+
 async fn a_host_that_is_cut_off_costs_none(fleet: &Fleet<'_>) {
     let loads = [fleet.load(1), fleet.load(2)];
     until_used(&loads, "@node-3", true).await;
@@ -135,16 +151,16 @@ async fn a_host_that_is_cut_off_costs_none(fleet: &Fleet<'_>) {
     stop_clean("cut off", loads).await;
 }
 
-async fn an_evenkeel_that_is_killed_costs_none(fleet: &mut Fleet<'_>) {
+async fn an_evenkeel_that_ends_costs_none(fleet: &mut Fleet<'_>, name: &str, signal: Signal) {
     let loads = [fleet.load(1), fleet.load(3)];
     until_used(&loads, "@node-2", true).await;
-    fleet.kill(2);
+    fleet.end(2, signal);
     fleet.until_ready([1, 3], 2, false).await;
     until_used(&loads, "@node-2", false).await;
     fleet.start(2).await;
     fleet.until_agreed().await;
     until_used(&loads, "@node-2", true).await;
-    stop_clean("killed", loads).await;
+    stop_clean(name, loads).await;
 }
 
 /// Waits until a thousand requests of each were answered, by that host among others, or by others alone.
