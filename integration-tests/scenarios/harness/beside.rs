@@ -71,9 +71,14 @@ impl Evenkeel {
         assert!(!self.process.has_ended().unwrap(), "{}", self.process.failure("ended"));
     }
 
+    /// Sends it a signal that it survives.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal).unwrap();
+    }
+
     /// Ends it by a signal, and waits for that.
     pub(crate) fn end(mut self, signal: Signal) {
-        self.process.signal(signal).unwrap();
+        self.signal(signal);
         self.process.wait(PATIENCE).unwrap();
     }
 }

@@ -47,6 +47,7 @@ fn a_request_to_any_host_reaches_all_and_a_lost_host_costs_none() {
         fleet.until_agreed().await;
         a_host_without_replicas_is_served_by_the_others(&fleet).await;
         a_host_that_is_cut_off_costs_none(&fleet).await;
+        an_evenkeel_that_freezes_costs_none(&fleet).await;
         an_evenkeel_that_ends_costs_none(&mut fleet, "SIGTERM", Signal::TERM).await;
         an_evenkeel_that_ends_costs_none(&mut fleet, "SIGKILL", Signal::KILL).await;
     });
@@ -141,14 +142,26 @@ async fn a_host_that_is_cut_off_costs_none(fleet: &Fleet<'_>) {
     fleet.lab.node(3).cut();
     let since = Instant::now();
     fleet.until_ready([1, 2], 3, false).await;
-    let noticed = since.elapsed();
-    eprintln!("a host that is cut off was noticed after {noticed:.1?}");
-    assert!(noticed < LOST, "{noticed:?}");
+    noticed("cut off", since);
     until_used(&loads, "@node-3", false).await;
     fleet.lab.node(3).heal();
     fleet.until_agreed().await;
     until_used(&loads, "@node-3", true).await;
     stop_clean("cut off", loads).await;
+}
+
+async fn an_evenkeel_that_freezes_costs_none(fleet: &Fleet<'_>) {
+    let loads = [fleet.load(1), fleet.load(3)];
+    until_used(&loads, "@node-2", true).await;
+    fleet.of(2).signal(Signal::STOP);
+    let since = Instant::now();
+    fleet.until_ready([1, 3], 2, false).await;
+    noticed("frozen", since);
+    until_used(&loads, "@node-2", false).await;
+    fleet.of(2).signal(Signal::CONT);
+    fleet.until_agreed().await;
+    until_used(&loads, "@node-2", true).await;
+    stop_clean("frozen", loads).await;
 }
 
 async fn an_evenkeel_that_ends_costs_none(fleet: &mut Fleet<'_>, name: &str, signal: Signal) {
@@ -161,6 +174,12 @@ async fn an_evenkeel_that_ends_costs_none(fleet: &mut Fleet<'_>, name: &str, sig
     fleet.until_agreed().await;
     until_used(&loads, "@node-2", true).await;
     stop_clean(name, loads).await;
+}
+
+fn noticed(what: &str, since: Instant) {
+    let noticed = since.elapsed();
+    eprintln!("{what}: noticed after {noticed:.1?}");
+    assert!(noticed < LOST, "{noticed:?}");
 }
 
 /// Waits until a thousand requests of each were answered, by that host among others, or by others alone.

@@ -1,6 +1,8 @@
 //! One evenkeel that follows the engines of two other hosts, by TLS with a client's certificate: it dials what their
 //! containers publish, and a daemon or a host that is lost costs nobody a request.
 
+mod ssh;
+
 use std::time::Duration;
 
 use integration_tests::command::run;
