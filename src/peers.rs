@@ -82,11 +82,14 @@ impl Peers {
             (Some(_), Some(_)) => Err(Stranger::OtherToken),
             (Some(_), None) => Err(Stranger::NoToken),
             (None, Some(_)) => Err(Stranger::UnknownToken),
-            (None, None) => {
-                let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
-                addresses.contains(&address.to_canonical()).then_some(()).ok_or(Stranger::UnknownAddress)
-            }
+            (None, None) => self.has_address(address).then_some(()).ok_or(Stranger::UnknownAddress),
         }
+    }
+
+    /// Whether one of those that we were told to look for is there.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
+        addresses.contains(&address.to_canonical())
     }
 
     /// Whether there is nothing by which a peer could be told: then every request is served here, whoever sent it.

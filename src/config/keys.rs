@@ -336,7 +336,7 @@ pub static KEYS: &[Key] = &[
         group: LIMITS,
         value: "COUNT",
         fallback: Fallback::Text("off"),
-        help: "Connections at once of one client address, or of one IPv6 /64, beyond which new ones are reset; trusted proxies are not counted; off: any",
+        help: "Connections at once of one client address, or of one IPv6 /64, beyond which new ones are reset; trusted proxies and peers are not counted; off: any",
         kind: Kind::Number(|d, t| put(&mut d.proxy.limits.connections_per_client, parse::connections_per_client(t))),
     },
     Key {

@@ -162,6 +162,15 @@ fn check_says_what_each_provider_would_watch() {
 # static: 2 of gateway
 ";
     assert!(toml.ends_with(expected), "{toml}");
+    let peers = ["--no-docker", "--peer=[2001:db8::5]:9900", "--peer=fleet.internal:9900"];
+    let toml = resolve(&peers, &[("EVENKEEL_PEER_TOKEN", "sesame-open-wide")]).unwrap().to_toml();
+    let expected = "\n# What is watched
+# peer:[2001:db8::5]:9900: it is asked for GET /api/v1/watch, with our token; what it has ready of each service, \
+                    dialled where it says
+# peer:fleet.internal:9900: each address of that name, looked up every 5 s, is asked for GET /api/v1/watch, with our \
+                    token; what it has ready of each service, dialled where it says
+";
+    assert!(toml.ends_with(expected), "{toml}");
 }
 
 #[test]

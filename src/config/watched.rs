@@ -1,8 +1,9 @@
 //! What each provider would watch, in a line for people: `evenkeel check` ends with these.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use super::settings::{DnsSettings, DockerSettings, Settings, SwarmSettings};
+use super::settings::{DnsSettings, DockerSettings, PeerSettings, Settings, SwarmSettings};
 
 impl DockerSettings {
     /// `docker:vm-2 at tcp://10.1.1.2:2375: …`
@@ -45,6 +46,17 @@ impl DnsSettings {
     }
 }
 
+impl PeerSettings {
+    /// `peer:10.0.0.5:9900: …`
+    fn watched(&self) -> impl Iterator<Item = String> {
+        let shown = if self.token.is_some() { "with our token" } else { "without a token" };
+        self.hosts.iter().map(move |host| {
+            let who = if host.host.parse::<IpAddr>().is_ok() { "it" } else { "each address of that name, looked up every 5 s," };
+            format!("peer:{host}: {who} is asked for GET /api/v1/watch, {shown}; what it has ready of each service, dialled where it says")
+        })
+    }
+}
+
 /// A line for each provider.
 pub(super) fn lines(settings: &Settings) -> Vec<String> {
     let mut of_service = BTreeMap::<_, usize>::new();
@@ -56,5 +68,6 @@ pub(super) fn lines(settings: &Settings) -> Vec<String> {
     let statics = (!statics.is_empty()).then(|| format!("static: {statics}"));
     let docker = settings.docker.iter().map(DockerSettings::watched);
     let docker = docker.chain(settings.swarm.iter().map(SwarmSettings::watched));
-    docker.chain(settings.dns.iter().map(DnsSettings::watched)).chain(statics).collect()
+    let dns = settings.dns.iter().map(DnsSettings::watched);
+    docker.chain(dns).chain(settings.peers.watched()).chain(statics).collect()
 }

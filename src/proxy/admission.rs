@@ -17,6 +17,7 @@ use super::per_client::{PerClient, Place};
 use super::sender;
 use crate::config::settings::ProxySettings;
 use crate::metrics::{AcceptPause, ProxyMetrics};
+use crate::peers::Peers;
 
 /// The places for client connections, shared by all workers. Nothing here is touched by a request.
 #[derive(Debug)]
@@ -63,9 +64,11 @@ impl Admission {
     }
 
     /// Counts a connection for its client; `None` if that one has as many as it may have by these settings. It counts
-    /// only those that came since there is such a limit, and none of a balancer that has yet to say who its client is.
-    pub(super) fn greet(&self, addr: SocketAddr, settings: &ProxySettings) -> Option<Guest> {
-        if sender::is_sender(addr, &settings.proxy_protocol) {
+    /// only those that came since there is such a limit, and none of a balancer that has yet to say who its client is or
+    /// of a peer, which speaks for many, too.
+    pub(super) fn greet(&self, addr: SocketAddr, settings: &ProxySettings, peers: &Peers) -> Option<Guest> {
+        let is_limited = settings.limits.connections_per_client.is_some();
+        if sender::is_sender(addr, &settings.proxy_protocol) || (is_limited && peers.has_address(addr.ip())) {
             return Some(Guest { _place: None });
         }
         self.guest(addr.ip(), settings)
@@ -201,12 +204,13 @@ mod tests {
     /// One of the two that each client may have.
     fn guest(admission: &Admission) -> Guest {
         let limits = LimitSettings { connections_per_client: NonZeroUsize::new(2), ..LimitSettings::default() };
-        admission.greet(CLIENT, &ProxySettings { limits, ..ProxySettings::default() }).unwrap()
+        let settings = ProxySettings { limits, ..ProxySettings::default() };
+        admission.greet(CLIENT, &settings, &Peers::default()).unwrap()
     }
 
     /// One that is not counted for its client.
     fn stranger(admission: &Admission) -> Guest {
-        admission.greet(CLIENT, &ProxySettings::default()).unwrap()
+        admission.greet(CLIENT, &ProxySettings::default(), &Peers::default()).unwrap()
     }
 
     fn enter(admission: &Arc<Admission>) -> Option<Admitted> {

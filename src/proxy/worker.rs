@@ -234,7 +234,7 @@ impl Worker {
             match accepted {
                 Ok((stream, addr)) => {
                     let settings = self.settings();
-                    match admission.greet(addr, &settings) {
+                    match admission.greet(addr, &settings, &self.context.peers) {
                         Some(guest) => {
                             if inherited != Some(settings.idle_timeout) {
                                 // Fails only on a connection that is over, which its task will see.
@@ -270,7 +270,10 @@ impl Worker {
                 Ok((stream, addr)) => {
                     stream.set_nonblocking(true)?;
                     let stream = TcpStream::from_std(stream)?;
-                    match admission.greet(addr, &self.settings()).map(|guest| admission.try_admit(guest)) {
+                    match admission
+                        .greet(addr, &self.settings(), &self.context.peers)
+                        .map(|guest| admission.try_admit(guest))
+                    {
                         Some(Ok(admitted)) => self.take(stream, addr, admitted),
                         Some(Err(_)) => return Ok(()),
                         None => self.refuse(&stream, addr),

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use integration_tests::eventually;
-use integration_tests::process::Process;
 use tokio::time::Instant;
 
-use crate::harness::{Admin, CONNECTIONS, Engine, Failure, Load, PATIENCE, Tally};
+use crate::harness::{Admin, CONNECTIONS, Engine, Evenkeel, Failure, Load, PATIENCE, Tally, program, run_gateway};
 
 const REPLICAS: usize = 3;
 /// At least so long is dockerd away.
@@ -17,65 +17,23 @@ const AWAY: Duration = Duration::from_secs(5);
 /// How long a request waits for a replica.
 const HOLD: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-const LISTEN: &str = "127.0.0.1:8080";
-const ADMIN: &str = "127.0.0.1:9900";
 
-/// evenkeel beside the engine rather than in it: a container of it would be gone with the others.
-struct Evenkeel(Process);
-
-impl Evenkeel {
-    async fn start(engine: &Engine) -> (Self, Admin) {
-        engine.load("evenkeel-replica:local");
-        engine.load("evenkeel:local");
-        let container = engine.docker(&["create", "evenkeel:local"]);
-        let program = engine.directory().join("evenkeel");
-        engine.docker(&["cp", &format!("{container}:/evenkeel"), program.to_str().unwrap()]);
-        engine.docker(&["rm", &container]);
-        engine.docker(&["network", "create", "gateways"]);
-        for number in 1..=REPLICAS {
-            engine.docker(&[
-                "run",
-                "--detach",
-                "--restart=always",
-                // evenkeel's own probe says when one is ready, and says it sooner.
-                "--no-healthcheck",
-                "--network=gateways",
-                "--label=evenkeel.enable=true",
-                "--label=evenkeel.service=gateway",
-                "--label=evenkeel.health.path=/ready",
-                &format!("--label=evenkeel.health.interval={}s", PROBE_INTERVAL.as_secs()),
-                &format!("--name=gateway-{number}"),
-                "evenkeel-replica:local",
-            ]);
-        }
-        let mut command = Command::new("setpriv");
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(["--pdeathsig", "TERM"]);
-        command.arg(program).args(["run", "--docker-host", &engine.host(), "--service", "gateway"]);
-        command.args(["--listen", LISTEN, "--admin-listen", ADMIN]);
-        command.args(["--hold", &format!("{}s", HOLD.as_secs())]);
-        let mut evenkeel = Self(Process::start("evenkeel", command, engine.directory()).unwrap());
-        let admin = Admin::new(ADMIN.parse().unwrap());
-        eventually(PATIENCE, "evenkeel is ready", async || {
-            evenkeel.assert_runs();
-            admin.is_ready().await
-        })
-        .await;
-        admin.until_ready(REPLICAS).await;
-        until_connected(&admin, true).await;
-        (evenkeel, admin)
+/// The replicas, and evenkeel beside the engine, once it has them.
+async fn start(engine: &Engine) -> Evenkeel {
+    engine.load("evenkeel-replica:local");
+    engine.docker(&["network", "create", "gateways"]);
+    let interval = format!("--label=evenkeel.health.interval={}s", PROBE_INTERVAL.as_secs());
+    for number in 1..=REPLICAS {
+        run_gateway(engine, number, &["--restart=always", "--network=gateways", &interval]);
     }
-
-    fn assert_runs(&mut self) {
-        assert!(!self.0.has_ended().unwrap(), "{}", self.0.failure("ended"));
-    }
-}
-
-impl Drop for Evenkeel {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- {}", self.0.failure("said at last"));
-        }
-    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(program(engine.directory()));
+    let options = ["--docker-host", &engine.host(), "--service=gateway", &format!("--hold={}s", HOLD.as_secs())];
+    let options = options.map(str::to_owned);
+    let evenkeel = Evenkeel::start("evenkeel", command, Ipv4Addr::LOCALHOST, &options, engine.directory()).await;
+    evenkeel.admin.until_ready(REPLICAS).await;
+    until_connected(&evenkeel.admin, true).await;
+    evenkeel
 }
 
 async fn until_connected(admin: &Admin, is_connected: bool) {
@@ -92,8 +50,9 @@ async fn requests(load: &Load, more: u64) {
 #[test]
 fn with_its_containers_requests_wait_or_fail_after_that_until_they_are_back() {
     Engine::with(&[], async |engine| {
-        let (mut evenkeel, admin) = Evenkeel::start(engine).await;
-        let load = Load::start(LISTEN.parse().unwrap(), "/slow?ms=5");
+        let mut evenkeel = start(engine).await;
+        let admin = evenkeel.admin;
+        let load = Load::start(evenkeel.proxy, "/slow?ms=5");
         requests(&load, 1_000).await;
 
         let since = Instant::now();
@@ -159,8 +118,9 @@ fn told(tally: &Tally) -> String {
 #[test]
 fn with_live_restore_nobody_notices() {
     Engine::with(&["--live-restore"], async |engine| {
-        let (mut evenkeel, admin) = Evenkeel::start(engine).await;
-        let load = Load::start(LISTEN.parse().unwrap(), "/slow?ms=5");
+        let mut evenkeel = start(engine).await;
+        let admin = evenkeel.admin;
+        let load = Load::start(evenkeel.proxy, "/slow?ms=5");
         requests(&load, 1_000).await;
         let (before, counted) = (processes(engine), admin.replicas().await);
 

@@ -19,6 +19,7 @@ pub(crate) struct Replica {
     pub(crate) state: String,
     pub(crate) in_flight: u64,
     pub(crate) requests: u64,
+    pub(crate) weight: u64,
 }
 
 /// One container of `/api/v1/containers`.
@@ -66,6 +67,10 @@ impl Admin {
     /// The code of the verdict on a container that is or is not a replica.
     pub(crate) async fn verdict(&self, id: &str) -> Option<String> {
         self.list::<Container>("containers").await.into_iter().find(|c| c.id == id).map(|c| c.verdict)
+    }
+
+    pub(crate) async fn is_alive(&self) -> bool {
+        self.page("/healthz").await.is_some()
     }
 
     pub(crate) async fn is_ready(&self) -> bool {

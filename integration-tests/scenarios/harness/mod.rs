@@ -1,13 +1,15 @@
 //! What the scenarios share.
 
 mod admin;
+mod beside;
 pub(crate) mod docker;
 mod load;
 mod project;
 mod relay;
 pub(crate) mod swarm;
 
-pub(crate) use admin::Admin;
+pub(crate) use admin::{Admin, Replica};
+pub(crate) use beside::{Evenkeel, program, run_gateway};
 pub(crate) use integration_tests::lab::{Engine, PATIENCE};
 pub(crate) use load::{CONNECTIONS, Failure, Load, Tally};
 pub(crate) use project::{Project, Tool};

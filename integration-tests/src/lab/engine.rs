@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -97,6 +98,14 @@ impl Engine {
         self.directory.join("run/docker.sock")
     }
 
+    /// The id of the group that may use its socket.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn socket_group(&self) -> u32 {
+        fs::metadata(self.socket()).expect("the socket").gid()
+    }
+
     /// Its API.
     pub fn api(&self) -> Api {
         Api::new(self.socket())
@@ -115,6 +124,8 @@ impl Engine {
         // There is no registry: a Swarm would try to pull for 20 s before it took the image that is there.
         command.env("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE", "1");
         command.args(["--config-file", &self.path("daemon.json"), "--host", &self.host(), "--group", IMAGES_USER]);
+        // Where a Compose file mounts it from, as on any host; to be seen in the namespaces alone.
+        command.arg("--host=unix:///run/docker.sock");
         command.args(["--data-root", &self.path("data"), "--exec-root", &self.path("exec")]);
         command.args(["--pidfile", &self.path("dockerd.pid"), "--cgroup-parent", &self.cgroup]);
         // What every machine can do: no driver of its kernel, no systemd.

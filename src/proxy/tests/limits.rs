@@ -218,6 +218,20 @@ fn a_client_with_too_many_connections_gets_no_more_but_others_do() {
     assert_eq!(second.ask(GET).status(), 200);
 }
 
+#[test]
+fn a_peer_has_as_many_connections_as_it_needs() {
+    let replica = FakeReplica::answering(OK);
+    let proxy = Proxy::with(&[replica.addr], |settings| {
+        settings.limits.connections_per_client = NonZeroUsize::new(1);
+    });
+    proxy.context.peers.set_addresses(["127.0.0.9".parse().unwrap()].into());
+    let mut peers: Vec<_> = (0..3).map(|_| Talk::new(from_elsewhere(&proxy))).collect();
+    assert!(peers.iter_mut().all(|peer| peer.ask(GET).status() == 200));
+    let mut only = proxy.connect();
+    assert_eq!(only.ask(GET).status(), 200);
+    assert!(enter(&proxy).is_none(), "nobody else has");
+}
+
 /// Answers with a chunk now and then for as long as anybody listens, but not for ever.
 fn dripping() -> FakeReplica {
     FakeReplica::start(|mut served| {

@@ -56,7 +56,8 @@ impl Served {
         let worker = Rc::new(Worker::new(context));
         let addr = client.local_addr().unwrap();
         let admission = &worker.context.admission;
-        let admitted = admission.try_admit(admission.greet(addr, &worker.settings()).unwrap()).unwrap();
+        let admitted =
+            admission.try_admit(admission.greet(addr, &worker.settings(), &worker.context.peers).unwrap()).unwrap();
         let connection = Box::pin(connection::serve(Rc::clone(&worker), stream, addr, admitted));
         (Self { connection, worker, bystanders: pair().await, writer }, client, replica)
     }

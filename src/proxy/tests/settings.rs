@@ -99,18 +99,16 @@ fn a_limit_of_connections_for_each_client_counts_those_that_come_afterwards() {
     before.iter_mut().for_each(|client| assert_eq!(client.ask(GET).status(), 200));
     proxy.change(|settings| settings.limits.connections_per_client = NonZeroUsize::new(1));
     let mut after = Vec::new();
-    eventually("a client is refused", || {
-        let mut client = proxy.connect();
-        client.send(GET);
-        let is_served = client.read_message().is_some();
-        after.push(client);
-        !is_served
-    });
-    before.iter_mut().for_each(|client| assert_eq!(client.ask(GET).status(), 200));
-    proxy.change(|settings| settings.limits.connections_per_client = None);
-    eventually("it is served", || {
+    let mut is_served = || {
         let mut client = proxy.connect();
         // A reset may come before all was sent.
-        std::io::Write::write_all(&mut client.stream, GET.as_bytes()).is_ok() && client.read_message().is_some()
-    });
+        let is_served =
+            std::io::Write::write_all(&mut client.stream, GET.as_bytes()).is_ok() && client.read_message().is_some();
+        after.push(client);
+        is_served
+    };
+    eventually("a client is refused", || !is_served());
+    before.iter_mut().for_each(|client| assert_eq!(client.ask(GET).status(), 200));
+    proxy.change(|settings| settings.limits.connections_per_client = None);
+    eventually("it is served", is_served);
 }
