@@ -28,7 +28,7 @@ use crate::metrics::ProxyMetrics;
 use crate::registry::Registry;
 use crate::replica::Replica;
 
-pub(super) use self::connection::Connection;
+pub(super) use self::connection::{Connection, PATIENCE};
 pub(super) use self::fate::Fate;
 
 /// Idle connections kept per replica and worker: no fewer than a busy worker has in use from one look at its sockets
@@ -213,8 +213,8 @@ impl Pool {
         shelf.take(look, now)
     }
 
-    /// A new connection to the replica. Given up at the news that the replica is gone; or may be gone, if `may_move`
-    /// says that the request can go elsewhere.
+    /// A new connection to the replica. Given up at the news that the replica is gone; or may be gone, or after
+    /// [`PATIENCE`], if `may_move` says that the request can go elsewhere.
     pub(super) async fn connect(
         &self,
         replica: &Replica,
@@ -223,6 +223,7 @@ impl Pool {
     ) -> Result<Connection, Failure> {
         let addr = replica.spec().addr;
         let shelf = self.shelf(replica);
+        let limit = if PATIENCE < limit && may_move() { PATIENCE } else { limit };
         let connecting = async {
             match TcpStream::connect(addr).await {
                 Err(error) if is_out_of_descriptors(&error) && self.relieve() => TcpStream::connect(addr).await,

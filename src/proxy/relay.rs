@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::connection::Client;
 use super::download::{Asked, Download};
 use super::failure::Failure;
-use super::pool::{Connection, Fate};
+use super::pool::{Connection, Fate, PATIENCE};
 use super::request::{Request, Writer};
 use super::upload::Upload;
 use super::worker::Worker;
@@ -47,10 +47,6 @@ pub(super) struct Relay<'a> {
 /// How long a client that has finished sending waits for an answer to begin. Most that finish before they were answered
 /// have gone away, which looks the same, and hold a replica's attention for nothing.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
-
-/// How long an answer may take before it is asked whether what was sent arrives at all. A probe tells, too, but its interval may
-/// be long.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long may pass before whoever is next has done something, and what it is if nothing was done.
 struct Turn {

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 use super::{Fate, Idle, Shelf};
 use crate::replica::Replica;
 
+/// How long a connect or an answer may take, of a request that could go elsewhere, before it is asked whether the replica's
+/// host is there at all. A probe tells, too, but its interval may be long.
+pub(in crate::proxy) const PATIENCE: Duration = Duration::from_secs(1);
 /// How long what was sent may stay without an acknowledgement once patience is lost: two of the kernel's attempts to send
 /// it again, the second and third of which come 0.6 and 1.4 s after the request.
 pub(super) const SILENCE: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::support::*;
 use crate::metrics::AttemptFailure;
@@ -79,6 +79,22 @@ fn a_connect_that_hangs_is_504() {
     let proxy = Proxy::with(&[addr], |s| s.connect_timeout = Duration::from_millis(50));
     let answer = proxy.ask(POST);
     assert_eq!((answer.status(), answer.error().as_str()), (504, "connect-timeout"));
+}
+
+#[test]
+fn a_connect_that_hangs_is_given_up_soon_where_another_replica_may_answer() {
+    let (_held, addr) = hanging();
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[addr]);
+    let mut client = proxy.connect();
+    client.send(POST);
+    eventually("it is picked", || proxy.in_flight() == 1);
+    proxy.add("gateway", 2, second.addr);
+    let mut others = proxy.connect();
+    let since = Instant::now();
+    // Round robin: one of the two is sent to the first.
+    assert_eq!([others.ask(POST).status(), others.ask(POST).status()], [200; 2]);
+    assert!(since.elapsed() < DEADLINE / 2, "{:?}", since.elapsed());
 }
 
 /// Answers the first request of its first connection, then does `then` to that connection; later ones just work.
