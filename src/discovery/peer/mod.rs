@@ -107,13 +107,12 @@ impl PeerWatcher {
 
     /// Takes in what came from one of them; whether that is anything new.
     fn hear(&mut self, addr: SocketAddr, heard: Heard) -> bool {
-        let Some(provider) = self.roster.provider_of(addr).cloned() else { return false };
-        let Some((_, status)) = self.hosts.iter().find(|(_, status)| *status.provider() == provider) else {
-            return false;
-        };
+        let providers = self.roster.providers_of(addr);
+        let Some(provider) = providers.first() else { return false };
+        let statuses = || self.hosts.iter().map(|(_, status)| status).filter(|s| providers.contains(s.provider()));
         match heard {
             Heard::News(news) => {
-                status.events.fetch_add(1, Ordering::Relaxed);
+                statuses().for_each(|status| _ = status.events.fetch_add(1, Ordering::Relaxed));
                 let is_ours = self.roster.hear(addr, news);
                 let name = if is_ours { "ourselves" } else { self.roster.name_of(addr).unwrap_or_default() };
                 let said = format!("Peer found: {name}");
@@ -123,9 +122,11 @@ impl PeerWatcher {
                 }
             }
             Heard::Lost(cause) => {
-                status.reconnects.fetch_add(1, Ordering::Relaxed);
-                if cause.is_malformed() {
-                    status.decode_errors.fetch_add(1, Ordering::Relaxed);
+                for status in statuses() {
+                    status.reconnects.fetch_add(1, Ordering::Relaxed);
+                    if cause.is_malformed() {
+                        status.decode_errors.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 self.roster.lose(addr, cause.is_refusal());
                 let said = cause.to_string();
