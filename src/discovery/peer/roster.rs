@@ -5,7 +5,7 @@
 //! is gone.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::change::{Change, Sighting};
@@ -84,6 +84,17 @@ impl Roster {
         self.peers.keys().copied().collect()
     }
 
+    /// Whether it is ourselves that were found there last.
+    pub(super) fn is_ours(&self, addr: SocketAddr) -> bool {
+        let news = self.peers.get(&addr).and_then(|peer| peer.news.as_ref());
+        news.is_some_and(|news| news.id.as_ref() == Some(&self.own_id))
+    }
+
+    /// The hosts of all that are listed, ourselves aside: what comes from our own host is not a peer's.
+    pub(super) fn hosts(&self) -> HashSet<IpAddr> {
+        self.peers.keys().filter(|addr| !self.is_ours(**addr)).map(|addr| addr.ip().to_canonical()).collect()
+    }
+
     /// The providers that list a peer.
     pub(super) fn providers_of(&self, addr: SocketAddr) -> BTreeSet<Provider> {
         self.peers.get(&addr).map(|peer| peer.providers.clone()).unwrap_or_default()
@@ -96,12 +107,11 @@ impl Roster {
 
     /// Takes in all that a peer has said; whether it is ourselves.
     pub(super) fn hear(&mut self, addr: SocketAddr, news: News) -> bool {
-        let is_ours = news.id.as_ref() == Some(&self.own_id);
         if let Some(peer) = self.peers.get_mut(&addr) {
             peer.link = Link::Up;
             peer.news = Some(news);
         }
-        is_ours
+        self.is_ours(addr)
     }
 
     /// Takes in that a peer is not heard any more; `is_refused`: nobody listens where it was.
