@@ -143,6 +143,11 @@ impl Failure {
         }))
     }
 
+    /// Whether the replica may have done what was asked.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        matches!(self, Self::Closed { .. } | Self::Lost { .. } | Self::ResponseTimeout | Self::Protocol(_))
+    }
+
     /// What is counted against the replica, if it was the replica's fault.
     pub(super) fn counted_as(&self) -> Option<AttemptFailure> {
         match self {
