@@ -18,7 +18,7 @@ pub struct Peers {
     /// `@` and the name, if there are peers.
     suffix: String,
     token: Option<Token>,
-    /// The addresses of those that we were told to look for.
+    /// The hosts of those that we were told to look for, our own only if there is another one on it.
     addresses: RwLock<HashSet<IpAddr>>,
 }
 
@@ -67,7 +67,7 @@ impl Peers {
         self.token.as_ref()
     }
 
-    /// Takes these for the addresses of all peers.
+    /// Takes these for the addresses of all peers: not our own, which is that of whatever else runs on this host.
     pub fn set_addresses(&self, addresses: HashSet<IpAddr>) {
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }

@@ -105,6 +105,14 @@ impl Heads {
         parse_request(buffer, scan, &self.limits, &mut self.fields)
     }
 
+    /// Parses a request's head into `fields` that was within the limits when it came, whatever they are now; whether it is
+    /// one.
+    pub(super) fn parse_request_again(&mut self, buffer: &[u8]) -> bool {
+        self.parses += 1;
+        let parsed = parse_request(buffer, &mut RequestScan::default(), &Limits::NONE, &mut self.fields);
+        matches!(parsed, Parsed::Complete { .. })
+    }
+
     /// Parses an answer's head into `fields`.
     pub(super) fn parse_response(&mut self, buffer: &[u8], scan: &mut ResponseScan) -> Parsed<ResponseHead> {
         self.parses += 1;

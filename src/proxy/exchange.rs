@@ -63,6 +63,8 @@ pub(super) struct Exchange<'a> {
     pub(super) request: &'a Request,
     pub(super) service: Cow<'a, str>,
     began: Instant,
+    /// Whether a replica that did not answer may have done what was asked.
+    is_in_doubt: bool,
     /// The request's way to the replica that was tried last.
     upload: Upload,
 }
@@ -81,7 +83,7 @@ pub(super) async fn serve(worker: &Worker, client: &mut Client, request: &mut Re
         request.prepare(&client.settings.headers, heads, client.buffered(), &writer);
     }
     let upload = Upload::new(request, true);
-    let mut exchange = Exchange { worker, client, request, service, began, upload };
+    let mut exchange = Exchange { worker, client, request, service, began, is_in_doubt: false, upload };
     let answered = match request.target.max_forwards {
         Some(0) => Err(Some(Cause::Asked)),
         _ if exchange.asks_for_health() => Err(Some(Cause::Health(health_endpoint::standing(worker)))),
@@ -153,6 +155,7 @@ impl Exchange<'_> {
                 Ok(after) => return Ok(after),
                 Err(failed) => failed,
             };
+            self.is_in_doubt |= failure.may_have_arrived();
             // A kept connection that was found closed says nothing of the replica.
             is_retry = !(was_reused && matches!(failure, Failure::Unsent));
             if is_retry {
@@ -337,6 +340,8 @@ impl Exchange<'_> {
 
     /// Gives an answer of our own. The connection is kept only if the whole request is there.
     async fn answer(&mut self, cause: Cause) -> After {
+        let is_lost = self.is_in_doubt && self.request.is_from_peer;
+        let cause = if is_lost { cause.after_a_loss() } else { cause };
         let is_whole = self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
         let keeps_alive = is_whole && self.request.persists && !cause.ends_connection() && !self.worker.is_stopping();
         self.client.answer(self.worker, cause, Some(&self.request.head), keeps_alive).await

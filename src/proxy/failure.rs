@@ -21,6 +21,9 @@ pub(super) enum Failure {
     /// The connection was gone before the request was written to it.
     #[error("connection gone before the request was sent")]
     Unsent,
+    /// The request's head could not be written, so nothing was sent.
+    #[error("the request's head could not be written")]
+    HeadLost,
     /// It is a peer that has no replica for the request, and did nothing with it.
     #[error("the peer has no replica for it")]
     Declined,
@@ -115,7 +118,7 @@ impl Failure {
     /// Whose fault it is.
     pub(super) fn blame(&self) -> Blame {
         match self {
-            Self::OutOfDescriptors(_) => Blame::Us,
+            Self::OutOfDescriptors(_) | Self::HeadLost => Blame::Us,
             Self::Declined => Blame::Replica,
             _ if self.counted_as().is_some() => Blame::Replica,
             _ => Blame::Client,
@@ -129,6 +132,7 @@ impl Failure {
             Self::ConnectTimeout => Refusal::ConnectTimeout,
             Self::Declined => Refusal::NoReplicaReady,
             Self::OutOfDescriptors(_) => Refusal::Overloaded,
+            Self::HeadLost => Refusal::Internal,
             Self::Closed { .. } | Self::Lost { .. } => Refusal::ReplicaReset,
             Self::ResponseTimeout => Refusal::ResponseTimeout,
             Self::Protocol(_) => Refusal::ReplicaProtocol,
@@ -137,6 +141,11 @@ impl Failure {
             Self::ClientStalled => Refusal::ClientTimeout,
             Self::ClientGone(_) => return None,
         }))
+    }
+
+    /// Whether the replica may have done what was asked.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        matches!(self, Self::Closed { .. } | Self::Lost { .. } | Self::ResponseTimeout | Self::Protocol(_))
     }
 
     /// What is counted against the replica, if it was the replica's fault.
@@ -149,7 +158,7 @@ impl Failure {
             Self::Protocol(_) => Some(AttemptFailure::Protocol),
             // That is its replicas' fault, if anybody's, and its weight will tell.
             Self::Declined => None,
-            Self::OutOfDescriptors(_) => None,
+            Self::OutOfDescriptors(_) | Self::HeadLost => None,
             Self::ClientBody(_) | Self::ClientBrokeOff | Self::ClientStalled | Self::ClientGone(_) => None,
         }
     }
@@ -169,6 +178,7 @@ mod tests {
             (Failure::ConnectTimeout, Blame::Replica, Some(504)),
             (Failure::Declined, Blame::Replica, Some(503)),
             (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), Blame::Us, Some(503)),
+            (Failure::HeadLost, Blame::Us, Some(500)),
             (Failure::Unsent, Blame::Replica, Some(502)),
             (closed(true), Blame::Replica, Some(502)),
             (closed(false), Blame::Replica, Some(502)),

@@ -76,7 +76,9 @@ impl Relay<'_> {
         let settings = &self.client.settings;
         let writer = Writer::new(settings, self.service, &self.client.addr, &self.worker.pseudonym);
         let writer = Writer { greeting: self.greeting, ..writer };
-        self.request.write(&mut desk.heads, self.client.buffered(), &writer);
+        if !self.request.write(&mut desk.heads, self.client.buffered(), &writer) {
+            return Err(Failure::HeadLost);
+        }
         self.upload.begin(cx, desk, self.client, &mut self.connection.stream)
     }
 

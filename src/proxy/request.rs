@@ -9,7 +9,7 @@ use super::http1::rules::{Applied, Facts};
 use super::http1::target::{self, Target};
 use super::http1::upgrade::{self, Protocols};
 use super::http1::via::Pseudonym;
-use super::http1::{Parsed, RejectReason, RequestHead, RequestScan};
+use super::http1::{RejectReason, RequestHead};
 use crate::config::settings::ProxySettings;
 use crate::config::settings::headers::{HeaderRules, HeaderSettings};
 use ipnet::IpNet;
@@ -101,11 +101,13 @@ impl Request {
         self.head.method.is_idempotent() && self.upgrade.is_none()
     }
 
-    /// Writes the head as a replica is to see it to the desk, from the buffer that it was read from.
-    pub(super) fn write(&self, heads: &mut Heads, buffer: &[u8], by: &Writer<'_>) {
+    /// Writes the head as a replica is to see it to the desk, from the buffer that it was read from; whether it could:
+    /// what follows a head that is not there would be taken for one.
+    #[must_use]
+    pub(super) fn write(&self, heads: &mut Heads, buffer: &[u8], by: &Writer<'_>) -> bool {
+        heads.out.clear();
         if !self.recall(heads, buffer) {
-            heads.out.clear();
-            return;
+            return false;
         }
         let onward = Onward {
             target: &self.target,
@@ -119,15 +121,14 @@ impl Request {
             is_from_peer: self.is_from_peer,
             greeting: by.greeting,
         };
-        heads.out.clear();
         write_request(&mut heads.out, buffer, &self.head, &heads.fields, &onward);
+        true
     }
 
     /// Sees to it that the desk's fields are those of this request. It was complete before, and the same bytes give the
-    /// same result, so it does not fail.
+    /// same result, so it does not fail: the limits, which may be others by now, are not asked.
     fn recall(&self, heads: &mut Heads, buffer: &[u8]) -> bool {
-        heads.ticket() == self.ticket
-            || matches!(heads.parse_request(buffer, &mut RequestScan::default()), Parsed::Complete { .. })
+        heads.ticket() == self.ticket || heads.parse_request_again(buffer)
     }
 }
 
@@ -158,5 +159,32 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let (trusted, rules) = (&settings.trusted_proxies, &settings.headers.request);
         Self { default_host: service.as_bytes(), client, trusted, pseudonym, rules, greeting: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::proxy::desk::Desk;
+    use crate::proxy::http1::{Limits, Parsed, RequestScan};
+    use crate::proxy::tests::support::settings;
+
+    #[test]
+    fn a_head_that_cannot_be_read_again_is_not_written() {
+        let buffer = b"POST /pay HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nmoney";
+        let (heads, pseudonym) = (&mut Desk::new(Limits::default()).heads, Pseudonym::new(7));
+        let parsed = heads.parse_request(buffer, &mut RequestScan::default());
+        let Parsed::Complete { head, length } = parsed else { panic!("{parsed:?}") };
+        let request = Request::read(buffer, head, length, heads, &pseudonym).unwrap();
+        let (settings, client) = (settings(), ClientAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), &[]));
+        let writer = Writer::new(&settings, "gateway", &client, &pseudonym);
+        assert!(request.write(heads, buffer, &writer));
+        assert!(heads.out.starts_with(b"POST /pay HTTP/1.1\r\n"));
+        let _ = heads.parse_request(b"GET / HTTP/1.1\r\nhost: b\r\n\r\n", &mut RequestScan::default());
+        assert!(!request.write(heads, b"money", &writer), "the head is not there any more");
+        assert_eq!(heads.out, b"");
+        assert!(request.write(heads, buffer, &writer));
     }
 }

@@ -69,6 +69,16 @@ impl Cause {
         }
     }
 
+    /// What it is for a peer where a replica that was tried before may have done what was asked.
+    pub(super) fn after_a_loss(self) -> Self {
+        match self {
+            Self::Refused(refusal) if Unanswered::of(refusal) == Some(Unanswered::Unsent) => {
+                Self::Refused(Refusal::ReplicaReset)
+            }
+            cause => cause,
+        }
+    }
+
     /// Whether nothing else that comes on the connection can be trusted: its framing or its pace is off.
     pub(super) fn ends_connection(self) -> bool {
         matches!(self, Self::Rejected(_) | Self::Refused(Refusal::BadRequest | Refusal::ClientTimeout))

@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{Edit, RegistryWriter, settled};
+use super::{Edit, RegistryWriter};
 use crate::change::Sighting;
 use crate::provider::Provider;
 use crate::replica::{Lifecycle, ReplicaId};
@@ -18,20 +18,24 @@ impl RegistryWriter {
         self.drain(provider, id, edit);
     }
 
-    /// Ends the retirement of a replica that its provider names again. It was not told to stop, so what it has goes on.
+    /// Ends the retirement of a replica that its provider names again, or another one in its place. It was not told to stop,
+    /// so what it has goes on.
     pub(super) fn take_back(&mut self, sighting: &Sighting, edit: &mut Edit) {
-        let spec = &sighting.spec;
-        if self.retiring.is_empty() || !self.retiring.remove(&(spec.provider.clone(), spec.id.clone())) {
+        if self.retiring.is_empty() {
             return;
         }
+        let Sighting { spec, lifecycle } = sighting;
         let Some(known) = self.known.get_mut(&spec.id) else { return };
-        if let Some(claim) = known.claim_of(&spec.provider) {
-            claim.lifecycle = sighting.lifecycle;
+        // Who retires has no other claim.
+        let [claim] = known.claims.as_mut_slice() else { return };
+        if !self.retiring.remove(&(claim.spec.provider.clone(), spec.id.clone())) {
+            return;
         }
-        let lifecycle = settled(&known.claims).map(|settled| settled.lifecycle);
-        if let Some(lifecycle) = lifecycle.filter(|lifecycle| *lifecycle != Lifecycle::Draining) {
+        claim.spec.provider = spec.provider.clone();
+        claim.lifecycle = *lifecycle;
+        if *lifecycle != Lifecycle::Draining {
             info!(service = %spec.service, replica = %spec.name, "Replica named again");
-            known.replica.set_lifecycle(lifecycle);
+            known.replica.set_lifecycle(*lifecycle);
             edit.advanced = true;
             edit.drained.insert(spec.service.clone());
         }
@@ -54,3 +58,6 @@ impl RegistryWriter {
         self.finish(edit);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,6 +133,8 @@ struct Zone {
     /// By name in small letters, without the last dot.
     records: BTreeMap<String, Vec<Record>>,
     fault: Option<Fault>,
+    /// By name, before the other.
+    faults: BTreeMap<String, Fault>,
     keeps_hosts_to_itself: bool,
 }
 
@@ -173,6 +175,16 @@ impl DnsServer {
         self.zone().fault = fault.into();
     }
 
+    /// What is wrong with every answer about this name from here on, whatever is wrong with the others; `None`: the same as
+    /// with those.
+    pub fn set_fault_of(&self, name: &str, fault: impl Into<Option<Fault>>) {
+        let faults = &mut self.zone().faults;
+        match fault.into() {
+            Some(fault) => drop(faults.insert(name.to_owned(), fault)),
+            None => drop(faults.remove(name)),
+        }
+    }
+
     /// Whether the addresses of a service's hosts do not come along with the answer.
     pub fn keep_hosts_to_itself(&self, on: bool) {
         self.zone().keeps_hosts_to_itself = on;
@@ -211,7 +223,7 @@ impl Shared {
         self.tcp_queries.fetch_add(u64::from(is_tcp), Ordering::SeqCst);
         let zone = self.zone();
         let whole = zone.answer(&question);
-        match zone.fault {
+        match zone.faults.get(&question.name).copied().or(zone.fault) {
             Some(Fault::Silent) => None,
             Some(Fault::SilentOnV6) if question.kind == wire::AAAA => None,
             Some(Fault::ServFail) => Some(wire::write(&question, wire::SERVFAIL, &[], &[])),

@@ -89,7 +89,8 @@ struct Addresses {
 pub(super) struct Resolver {
     /// One for each server, in the order in which they are asked.
     servers: Vec<TokioResolver>,
-    /// The first of them that has not failed during this lookup.
+    /// The first of them that has not kept silent during this lookup. The last is asked whatever it did: it may well have
+    /// something to say of another name.
     first: AtomicUsize,
     /// The whole names to try, in this order.
     names: Vec<Name>,
@@ -201,11 +202,13 @@ impl Resolver {
             }
         }
         for group in groups.into_values() {
-            let asked: Vec<_> = group.iter().map(|srv| self.host(&srv.target, &additionals).boxed()).collect();
-            let hosts: Vec<_> = stream::iter(asked).buffered(HOSTS_AT_ONCE).collect().await;
+            // In whatever order, so that none waits for another that is asked for in vain.
+            let ask = |srv| self.host_of(srv, &additionals).boxed();
+            let asked: Vec<_> = group.into_iter().map(ask).collect();
+            let hosts: Vec<_> = stream::iter(asked).buffer_unordered(HOSTS_AT_ONCE).collect().await;
             let mut found = Found { weights: BTreeMap::new(), in_doubt: Families::default(), ttl: seconds(ttl) };
             let mut failure = None;
-            for (srv, host) in group.iter().zip(hosts) {
+            for (srv, host) in hosts {
                 match host {
                     Ok(addresses) => found.add(srv, &addresses),
                     Err(miss) if miss.is_nothing() => {}
@@ -225,6 +228,10 @@ impl Resolver {
         Err(Miss::Nothing(format!("no host of {name} has an address")))
     }
 
+    async fn host_of<'a>(&self, srv: &'a SRV, additionals: &[Record]) -> (&'a SRV, Result<Addresses, Miss>) {
+        (srv, self.host(&srv.target, additionals).await)
+    }
+
     /// The addresses that came along with an answer, or else those that a question of its own brings.
     async fn host(&self, name: &Name, additionals: &[Record]) -> Result<Addresses, Miss> {
         let of_host = || additionals.iter().filter(|record| record.name == *name);
@@ -240,14 +247,19 @@ impl Resolver {
     async fn query(&self, name: &Name, record_type: RecordType) -> Result<(Vec<Record>, Vec<Record>), Miss> {
         let mut first_failure = None;
         for (index, server) in self.servers.iter().enumerate().skip(self.first.load(Ordering::Relaxed)) {
-            let miss = match server.lookup(name.clone(), record_type).await {
+            let error = match server.lookup(name.clone(), record_type).await {
                 Ok(lookup) => return Ok((lookup.answers().to_vec(), lookup.additionals().to_vec())),
-                Err(error) => miss(name, record_type, &error),
+                Err(error) => error,
             };
+            let miss = miss(name, record_type, &error);
             if miss.is_nothing() {
                 return Err(miss);
             }
-            self.first.fetch_max(index + 1, Ordering::Relaxed);
+            // That it cannot tell of one name says nothing of the others.
+            let is_silent = !matches!(error, NetError::Dns(_) | NetError::Proto(_));
+            if is_silent && index + 1 < self.servers.len() {
+                self.first.fetch_max(index + 1, Ordering::Relaxed);
+            }
             first_failure = first_failure.or(Some(miss));
         }
         Err(first_failure.unwrap_or_else(|| Miss::Failed("no DNS server is left to ask".to_owned())))

@@ -7,8 +7,8 @@ mod names;
 mod roster;
 mod stream;
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -101,20 +101,22 @@ impl PeerWatcher {
                 debug!(provider = %status.provider(), %cause, "Peers not found: those that are known stay");
             }
         }
-        let known: HashSet<IpAddr> = self.roster.followed().iter().map(|addr| addr.ip().to_canonical()).collect();
-        self.peers.set_addresses(known);
+        self.peers.set_addresses(self.roster.hosts());
     }
 
     /// Takes in what came from one of them; whether that is anything new.
     fn hear(&mut self, addr: SocketAddr, heard: Heard) -> bool {
-        let Some(provider) = self.roster.provider_of(addr).cloned() else { return false };
-        let Some((_, status)) = self.hosts.iter().find(|(_, status)| *status.provider() == provider) else {
-            return false;
-        };
+        let providers = self.roster.providers_of(addr);
+        let Some(provider) = providers.first() else { return false };
+        let statuses = || self.hosts.iter().map(|(_, status)| status).filter(|s| providers.contains(s.provider()));
         match heard {
             Heard::News(news) => {
-                status.events.fetch_add(1, Ordering::Relaxed);
+                statuses().for_each(|status| _ = status.events.fetch_add(1, Ordering::Relaxed));
+                let was_ours = self.roster.is_ours(addr);
                 let is_ours = self.roster.hear(addr, news);
+                if is_ours != was_ours {
+                    self.peers.set_addresses(self.roster.hosts());
+                }
                 let name = if is_ours { "ourselves" } else { self.roster.name_of(addr).unwrap_or_default() };
                 let said = format!("Peer found: {name}");
                 if self.told.get(&addr) != Some(&said) {
@@ -123,9 +125,11 @@ impl PeerWatcher {
                 }
             }
             Heard::Lost(cause) => {
-                status.reconnects.fetch_add(1, Ordering::Relaxed);
-                if cause.is_malformed() {
-                    status.decode_errors.fetch_add(1, Ordering::Relaxed);
+                for status in statuses() {
+                    status.reconnects.fetch_add(1, Ordering::Relaxed);
+                    if cause.is_malformed() {
+                        status.decode_errors.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 self.roster.lose(addr, cause.is_refusal());
                 let said = cause.to_string();
@@ -152,5 +156,46 @@ impl PeerWatcher {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stream::Lost;
+    use super::*;
+    use crate::discovery::news::News;
+    use crate::peers::Stranger;
+
+    #[test]
+    fn where_we_found_ourselves_no_peer_is_expected() {
+        let hosts = ["10.0.0.1", "10.0.0.2"].map(|host| PeerHost { host: host.to_owned(), port: 9900 });
+        let status = |host: &PeerHost| Arc::new(DiscoveryStatus::new(provider(host)));
+        let hosts = hosts.map(|host| (host.clone(), status(&host))).to_vec();
+        let peers = Arc::new(Peers::new("vm-1".to_owned(), None, true));
+        let (changes, _inbox) = mpsc::channel(1);
+        let mut watcher = PeerWatcher::new(hosts, Arc::clone(&peers), changes);
+        let [ours, other]: [SocketAddr; 2] = ["10.0.0.1:9900", "10.0.0.2:9900"].map(|addr| addr.parse().unwrap());
+        let neighbour = SocketAddr::new(ours.ip(), 9901);
+        let by_id = |id: u64| Heard::News(News { id: Some(format!("{id:016x}")), port: Some(80), ..News::default() });
+        let find = |watcher: &mut PeerWatcher, index, addresses: &[SocketAddr]| {
+            watcher.find(Found { index, addresses: Ok(addresses.to_vec()) });
+        };
+        find(&mut watcher, 0, &[ours]);
+        find(&mut watcher, 1, &[other]);
+        watcher.hear(ours, by_id(peers.id()));
+        watcher.hear(other, by_id(peers.id() ^ 1));
+        // A proxy on our own host, and whoever is behind it.
+        assert_eq!(peers.recognise(None, ours.ip()), Err(Stranger::UnknownAddress));
+        assert_eq!(peers.recognise(None, other.ip()), Ok(()));
+        find(&mut watcher, 1, &[other]);
+        watcher.hear(ours, Heard::Lost(Lost::Ended));
+        assert_eq!(peers.recognise(None, ours.ip()), Err(Stranger::UnknownAddress), "it is ours all the same");
+        // A second one on our host is to be recognised; and so is who has come to be in our place.
+        find(&mut watcher, 1, &[other, neighbour]);
+        assert_eq!(peers.recognise(None, ours.ip()), Ok(()));
+        find(&mut watcher, 1, &[other]);
+        assert_eq!(peers.recognise(None, ours.ip()), Err(Stranger::UnknownAddress));
+        watcher.hear(ours, by_id(peers.id() ^ 2));
+        assert_eq!(peers.recognise(None, ours.ip()), Ok(()));
     }
 }

@@ -5,7 +5,7 @@
 //! is gone.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::change::{Change, Sighting};
@@ -34,7 +34,8 @@ pub(super) struct Roster {
 /// What is known of one peer.
 #[derive(Debug)]
 struct Peer {
-    provider: Provider,
+    /// Those that list it. Never empty; what it has is the first one's.
+    providers: BTreeSet<Provider>,
     link: Link,
     news: Option<News>,
 }
@@ -66,10 +67,15 @@ impl Roster {
 
     /// Takes these for the addresses of all the provider's peers.
     pub(super) fn list(&mut self, provider: &Provider, addresses: &[SocketAddr]) {
-        self.peers.retain(|addr, peer| peer.provider != *provider || addresses.contains(addr));
+        self.peers.retain(|addr, peer| {
+            if !addresses.contains(addr) {
+                peer.providers.remove(provider);
+            }
+            !peer.providers.is_empty()
+        });
         for addr in addresses {
-            let new = || Peer { provider: provider.clone(), link: Link::Down, news: None };
-            self.peers.entry(*addr).or_insert_with(new);
+            let new = || Peer { providers: BTreeSet::new(), link: Link::Down, news: None };
+            self.peers.entry(*addr).or_insert_with(new).providers.insert(provider.clone());
         }
     }
 
@@ -78,9 +84,20 @@ impl Roster {
         self.peers.keys().copied().collect()
     }
 
-    /// The provider that a peer belongs to.
-    pub(super) fn provider_of(&self, addr: SocketAddr) -> Option<&Provider> {
-        self.peers.get(&addr).map(|peer| &peer.provider)
+    /// Whether it is ourselves that were found there last.
+    pub(super) fn is_ours(&self, addr: SocketAddr) -> bool {
+        let news = self.peers.get(&addr).and_then(|peer| peer.news.as_ref());
+        news.is_some_and(|news| news.id.as_ref() == Some(&self.own_id))
+    }
+
+    /// The hosts of all that are listed, ourselves aside: what comes from our own host is not a peer's.
+    pub(super) fn hosts(&self) -> HashSet<IpAddr> {
+        self.peers.keys().filter(|addr| !self.is_ours(**addr)).map(|addr| addr.ip().to_canonical()).collect()
+    }
+
+    /// The providers that list a peer.
+    pub(super) fn providers_of(&self, addr: SocketAddr) -> BTreeSet<Provider> {
+        self.peers.get(&addr).map(|peer| peer.providers.clone()).unwrap_or_default()
     }
 
     /// What a peer calls itself.
@@ -90,12 +107,11 @@ impl Roster {
 
     /// Takes in all that a peer has said; whether it is ourselves.
     pub(super) fn hear(&mut self, addr: SocketAddr, news: News) -> bool {
-        let is_ours = news.id.as_ref() == Some(&self.own_id);
         if let Some(peer) = self.peers.get_mut(&addr) {
             peer.link = Link::Up;
             peer.news = Some(news);
         }
-        is_ours
+        self.is_ours(addr)
     }
 
     /// Takes in that a peer is not heard any more; `is_refused`: nobody listens where it was.
@@ -107,39 +123,43 @@ impl Roster {
 
     /// Whether every peer of the provider is heard, and there is one.
     pub(super) fn is_connected(&self, provider: &Provider) -> bool {
-        let mut of_it = self.peers.values().filter(|peer| peer.provider == *provider).peekable();
+        let mut of_it = self.peers.values().filter(|peer| peer.providers.contains(provider)).peekable();
         of_it.peek().is_some() && of_it.all(|peer| peer.link == Link::Up)
     }
 
     /// What the registry has to be told now.
     pub(super) fn changes(&mut self) -> Vec<Change> {
         let wanted = self.wanted();
-        let mut changes = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.news.is_some()) {
-            let provider = &peer.provider;
+        let (mut changes, mut new_providers, mut handed_over) = (Vec::new(), HashSet::new(), Vec::new());
+        for provider in self.peers.values().filter(|peer| peer.news.is_some()).flat_map(|peer| &peer.providers) {
+            // All that it lists may be another's: then it has nothing of its own, and says so.
             if self.synced.insert(provider.clone()) {
-                let of_it = wanted.iter().filter(|(_, told)| told.sighting.spec.provider == *provider);
-                self.told.extend(of_it.clone().map(|(id, told)| (id.clone(), told.clone())));
-                let replicas = of_it.map(|(_, told)| told.sighting.clone()).collect();
+                let of_it = wanted.values().filter(|told| told.sighting.spec.provider == *provider);
+                let replicas = of_it.map(|told| told.sighting.clone()).collect();
                 changes.push(Change::Reset { provider: provider.clone(), replicas });
+                new_providers.insert(provider);
             }
         }
         for (id, old) in &self.told {
             let (provider, id) = (old.sighting.spec.provider.clone(), id.clone());
             let is_draining = old.sighting.lifecycle == Lifecycle::Draining;
-            let is_same = |new: &Told| !(is_draining && old.id != new.id) && provider == new.sighting.spec.provider;
             match wanted.get(&id) {
-                Some(new) if is_same(new) => {}
+                Some(new) if is_draining && old.id != new.id => changes.push(Change::Remove { provider, id }),
+                Some(new) if provider == new.sighting.spec.provider => {}
+                // Only after the other has named it, so that it stays what it is.
+                Some(_) => handed_over.push(Change::Remove { provider, id }),
                 // It lives, for all we know, and may have requests of ours.
                 None if !is_draining => changes.push(Change::Retire { provider, id }),
-                _ => changes.push(Change::Remove { provider, id }),
+                None => changes.push(Change::Remove { provider, id }),
             }
         }
         for (id, new) in &wanted {
-            if self.told.get(id) != Some(new) {
+            let is_told = new_providers.contains(&new.sighting.spec.provider) || self.told.get(id) == Some(new);
+            if !is_told {
                 changes.push(Change::Upsert { replica: Box::new(new.sighting.clone()) });
             }
         }
+        changes.extend(handed_over);
         self.told = wanted;
         changes
     }
@@ -153,6 +173,7 @@ impl Roster {
             else {
                 continue;
             };
+            let Some(provider) = peer.providers.first() else { continue };
             let is_draining = *draining == Some(true);
             let is_gone = is_draining && peer.link == Link::Refused;
             // The same process may be found at several addresses, and be ourselves.
@@ -163,7 +184,7 @@ impl Roster {
             let name = name.as_deref().unwrap_or(id);
             for (service, share) in services.iter().filter(|(service, _)| can_be_asked_for(service)) {
                 let (lifecycle, weight) = standing(*share, is_draining);
-                let spec = spec(&peer.provider, service, name, dial, weight);
+                let spec = spec(provider, service, name, dial, weight);
                 let replica = spec.id.clone();
                 wanted.entry(replica).or_insert(Told { id: id.clone(), sighting: Sighting { spec, lifecycle } });
             }

@@ -24,6 +24,11 @@ pub struct Limits {
 /// The most field lines that can be allowed.
 pub const MAX_FIELDS: u32 = MAX_HEADERS;
 
+impl Limits {
+    /// Whatever can be taken.
+    pub const NONE: Self = Self { head: u32::MAX, target: u32::MAX, fields: MAX_FIELDS, body: u64::MAX };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self::from(&LimitSettings::default())

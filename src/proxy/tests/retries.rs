@@ -1,6 +1,7 @@
 //! Which requests get another attempt, and what the client is told when none is left.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -297,4 +298,21 @@ fn after_a_kept_connection_that_was_dead_no_other_kept_one_is_tried() {
     }
     assert_eq!(one.ask(GET).status(), 200, "the one retry is not spent on the other dead connection");
     assert_eq!((replica.count(), replica.connections.load(Ordering::SeqCst)), (4, 3));
+}
+
+#[test]
+fn a_peer_is_told_that_its_request_is_lost_once_any_replica_has_got_it() {
+    let breaking = FakeReplica::start(|mut served| drop(served.request()));
+    let (_held, dead) = refusing();
+    let said = |replicas: &[SocketAddr]| -> Vec<_> {
+        let proxy = Proxy::for_peers(replicas);
+        // Whichever of them is the first.
+        let asked = (0..2).map(|_| proxy.ask("GET / HTTP/1.1\r\nhost: a\r\nevenkeel-peer: gateway\r\n\r\n"));
+        asked.map(|answer| (answer.status(), answer.error(), answer.field("evenkeel-peer").unwrap())).collect()
+    };
+    let lost = (502, "replica-reset".to_owned(), "lost".to_owned());
+    let unsent = (502, "connect-failed".to_owned(), "unsent".to_owned());
+    assert_eq!(said(&[breaking.addr, dead]), [lost.clone(), lost]);
+    assert_eq!(breaking.count(), 2);
+    assert_eq!(said(&[dead]), [unsent.clone(), unsent]);
 }

@@ -2,9 +2,11 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use super::support::*;
+use crate::config::settings::LimitSettings;
 use crate::service::Policy;
 
 const FORWARDED: &str = "GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 192.0.2.7\r\n\r\n";
@@ -111,4 +113,60 @@ fn a_limit_of_connections_for_each_client_counts_those_that_come_afterwards() {
     before.iter_mut().for_each(|client| assert_eq!(client.ask(GET).status(), 200));
     proxy.change(|settings| settings.limits.connections_per_client = None);
     eventually("it is served", is_served);
+}
+
+const PADDED: &str = "POST /a-long-target HTTP/1.1\r\nhost: a\r\nx-one: 1\r\nx-two: 2\r\ncontent-length: 41\r\n\r\n\
+                      GET /smuggled HTTP/1.1\r\nhost: gateway\r\n\r\n";
+
+/// Three ways to take back what `PADDED` needs.
+const LOWER: [fn(&mut LimitSettings); 3] =
+    [|limits| limits.headers = 2, |limits| limits.head_bytes = 64, |limits| limits.target_bytes = 8];
+
+/// Waits until the worker refuses what it took before; so the desk has had another head, too.
+fn lower(proxy: &Proxy, change: fn(&mut LimitSettings)) {
+    const ASKED: &str = "OPTIONS /a-long-target HTTP/1.1\r\nhost: a\r\nx-one: 1\r\nmax-forwards: 0\r\n\r\n";
+    assert_eq!(proxy.ask(ASKED).status(), 204, "no replica is asked");
+    proxy.change(|settings| change(&mut settings.limits));
+    eventually("the limit is lower", || matches!(proxy.ask(ASKED).status(), 414 | 431));
+}
+
+#[test]
+fn a_request_that_waits_goes_out_whole_whatever_the_limits_are_by_then() {
+    for change in LOWER {
+        let replica = FakeReplica::answering(OK);
+        let mut proxy = Proxy::with(&[], |settings| settings.hold.time = DEADLINE);
+        let mut client = proxy.connect();
+        client.send(PADDED);
+        eventually("it waits", || proxy.held() == 1);
+        lower(&proxy, change);
+        proxy.add("gateway", 1, replica.addr);
+        assert_eq!(client.read_message().unwrap().status(), 200);
+        let request = replica.request();
+        assert!(request.head.starts_with("POST /a-long-target HTTP/1.1\r\n"), "{request:?}");
+        assert_eq!((request.field("x-two").as_deref(), request.body.len()), (Some("2"), 41));
+    }
+}
+
+#[test]
+fn a_request_is_tried_again_whole_whatever_the_limits_are_by_then() {
+    for change in LOWER {
+        let (go, wait) = mpsc::channel();
+        let wait = Mutex::new(wait);
+        let breaking = FakeReplica::start(move |mut served| {
+            if served.request().is_some() {
+                wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            }
+        });
+        let mut proxy = Proxy::start(&[breaking.addr]);
+        let mut client = proxy.connect();
+        client.send(PADDED.replacen("POST", "PUT", 1));
+        eventually("it is on its way", || breaking.count() == 1);
+        lower(&proxy, change);
+        let replica = FakeReplica::answering(OK);
+        proxy.add("gateway", 2, replica.addr);
+        go.send(()).unwrap();
+        assert_eq!(client.read_message().unwrap().status(), 200);
+        assert_eq!(replica.request().sorted_lines(), breaking.request().sorted_lines());
+        assert_eq!(replica.request().body.len(), 41);
+    }
 }

@@ -362,6 +362,13 @@ pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> Re
 pub(super) fn context(
     change: impl FnOnce(&mut ProxySettings),
 ) -> (Arc<Context>, RegistryWriter, watch::Sender<Arc<ProxySettings>>) {
+    context_of(Peers::new("vm-1".to_owned(), None, false), change)
+}
+
+fn context_of(
+    peers: Peers,
+    change: impl FnOnce(&mut ProxySettings),
+) -> (Arc<Context>, RegistryWriter, watch::Sender<Arc<ProxySettings>>) {
     let mut settings = settings();
     change(&mut settings);
     let (registry, writer) = Registry::new();
@@ -370,10 +377,14 @@ pub(super) fn context(
     let admission = Arc::new(Admission::new(limit, Arc::clone(&metrics)));
     let (hold, service) = (Hold::new(Arc::clone(&metrics)), settings.service.clone());
     let (sender, settings) = watch::channel(Arc::new(settings));
-    let peers = Arc::new(Peers::new("vm-1".to_owned(), None, false));
+    let peers = Arc::new(peers);
     let context =
         Context { registry, service, settings, metrics, admission, peers, hold, leaving, stop_accepting, abort };
     (Arc::new(context), writer, sender)
+}
+
+fn bind(settings: &ProxySettings) -> Vec<Listener> {
+    Listener::bind(settings.listen, settings.threads.get(), settings.idle_timeout).unwrap()
 }
 
 pub(super) struct Proxy {
@@ -392,25 +403,31 @@ impl Proxy {
     }
 
     pub(super) fn with(replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
-        let bind = |s: &ProxySettings| Listener::bind(s.listen, s.threads.get(), s.idle_timeout).unwrap();
-        Self::listening(bind, replicas, change)
+        Self::listening(bind, replicas, context(change))
+    }
+
+    /// Where every client is at the address of a peer.
+    pub(super) fn for_peers(replicas: &[SocketAddr]) -> Self {
+        let peers = Peers::new("vm-1".to_owned(), None, true);
+        peers.set_addresses([Ipv4Addr::LOCALHOST.into()].into());
+        Self::listening(bind, replicas, context_of(peers, |_| {}))
     }
 
     /// On a socket that somebody else keeps, and where requests may wait for the replicas.
     pub(super) fn on(kept: &TcpListener, replicas: &[SocketAddr], change: impl FnOnce(&mut ProxySettings)) -> Self {
         let share = |s: &ProxySettings| Listener::share(kept, s.threads.get()).unwrap();
-        Self::listening(share, replicas, |settings| {
+        let change = |settings: &mut ProxySettings| {
             settings.hold.time = DEADLINE;
             change(settings);
-        })
+        };
+        Self::listening(share, replicas, context(change))
     }
 
     fn listening(
         listen: impl FnOnce(&ProxySettings) -> Vec<Listener>,
         replicas: &[SocketAddr],
-        change: impl FnOnce(&mut ProxySettings),
+        (context, writer, settings): (Arc<Context>, RegistryWriter, watch::Sender<Arc<ProxySettings>>),
     ) -> Self {
-        let (context, writer, settings) = context(change);
         let registry = context.registry.clone();
         let listeners = listen(&settings.borrow());
         let addr = listeners[0].local_addr();

@@ -160,6 +160,45 @@ async fn a_service_is_the_hosts_of_its_lowest_priority_by_their_weights() {
     assert!(srv(&server, "_http._tcp.box").await.unwrap_err().is_nothing(), "a dot means that there is none");
 }
 
+#[tokio::test]
+async fn hosts_of_which_nothing_is_said_hide_no_others() {
+    for fault in [Fault::ServFail, Fault::Silent] {
+        let server = DnsServer::start().await;
+        server.keep_hosts_to_itself(true);
+        // The first and the last of more than are asked for at once.
+        let hosts: Vec<_> = (0..20).map(|number| format!("h{number}")).collect();
+        for (number, host) in hosts.iter().enumerate() {
+            server.set(host, [ip(&format!("10.0.0.{number}"))]);
+        }
+        server.set_fault_of("h0", fault);
+        server.set_fault_of("h19", fault);
+        server.set("_http._tcp.box", hosts.iter().map(|host| Record::srv(1, 1, 3001, host)));
+        let question = DnsQuestion::Srv("_http._tcp.box".to_owned());
+        let found = ask_within(SHORT * 4, &server, question).await.unwrap();
+        let expected: Vec<_> = (1..19).map(|number| format!("10.0.0.{number}:3001")).collect();
+        assert_eq!(found.weights.len(), 18, "{fault:?}: {found:?}");
+        assert!(expected.iter().all(|addr| addrs(&found).contains(addr)), "{fault:?}: {found:?}");
+        assert_eq!(found.in_doubt, Families::BOTH);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_silent_is_waited_for_once_in_a_lookup() {
+    let (silent, second) = (DnsServer::start().await, DnsServer::start().await);
+    silent.set_fault_of("_http._tcp.box", Fault::Silent);
+    second.keep_hosts_to_itself(true);
+    second.set("_http._tcp.box", [Record::srv(1, 1, 3001, "one")]);
+    for (server, addr) in [(&silent, "10.6.6.6"), (&second, "10.0.0.1")] {
+        server.set("one", [ip(addr)]);
+    }
+    let question = DnsQuestion::Srv("_http._tcp.box".to_owned());
+    let resolver = Resolver::new(&settings(question, &[silent.addr(), second.addr()], SHORT * 4)).unwrap();
+    assert_eq!(addrs(&resolver.ask().await.unwrap()), ["10.0.0.1:3001"], "the other is not asked for the host");
+    silent.set("_http._tcp.box", [Record::srv(1, 1, 3001, "one")]);
+    silent.set_fault_of("_http._tcp.box", None);
+    assert_eq!(addrs(&resolver.ask().await.unwrap()), ["10.6.6.6:3001"], "the first is the first again");
+}
+
 #[test]
 fn names_are_tried_as_the_search_list_and_the_dots_say() {
     let conf = "search shop.svc.cluster.local svc.cluster.local\nnameserver 10.0.0.2\noptions ndots:5";

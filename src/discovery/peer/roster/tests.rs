@@ -242,6 +242,53 @@ fn the_first_word_of_a_provider_is_all_of_it() {
 }
 
 #[test]
+fn one_that_two_list_is_one_replica_and_both_are_told_of() {
+    let mut site = Site::with(&[2]);
+    let literal = Provider::named(ProviderKind::Peer, "10.0.0.2:9900");
+    site.roster.list(&literal, &[addr(2)]);
+    site.roster.hear(addr(2), news("2", 5));
+    let changes = site.roster.changes();
+    let of = |provider: &Provider| -> Vec<_> {
+        let told = changes.iter().filter_map(|change| match change {
+            Change::Reset { provider, replicas } => Some((provider, replicas.len())),
+            _ => None,
+        });
+        told.filter(|(of, _)| *of == provider).map(|(_, count)| count).collect()
+    };
+    assert_eq!((of(&literal), of(&provider()), changes.len()), (vec![1], vec![0], 2), "{changes:?}");
+    changes.into_iter().for_each(|change| _ = site.writer.apply(change));
+    assert_eq!(site.shown(), [running("vm-2", 5)]);
+    assert!(site.roster.is_connected(&literal) && site.roster.is_connected(&provider()));
+    site.lose(2, false);
+    assert!(!site.roster.is_connected(&literal) && !site.roster.is_connected(&provider()));
+}
+
+#[test]
+fn one_that_leaves_a_name_stays_if_it_is_listed_by_its_address_too() {
+    let names = [Provider::named(ProviderKind::Peer, "10.0.0.2:9900"), Provider::named(ProviderKind::Peer, "zz:9900")];
+    for other in names {
+        let mut site = Site::with(&[2, 3]);
+        site.hear(2, news("2", 5));
+        site.hear(3, news("3", 5));
+        let before: Vec<_> = site.replicas().iter().map(|replica| replica.incarnation()).collect();
+        // Those who are to look for it are told so once.
+        site.roster.list(&other, &[addr(2)]);
+        site.tell();
+        site.list(&[3]);
+        site.writer.remove_retired();
+        assert_eq!(site.shown(), [running("vm-2", 5), running("vm-3", 5)], "{other}");
+        let now: Vec<_> = site.replicas().iter().map(|replica| replica.incarnation()).collect();
+        assert_eq!(now, before, "nothing of it was lost");
+        assert_eq!(site.replicas()[0].spec().provider, other);
+        assert_eq!(site.roster.followed(), [addr(2), addr(3)].into());
+        site.roster.list(&other, &[]);
+        site.tell();
+        site.writer.remove_retired();
+        assert_eq!(site.shown(), [running("vm-3", 5)]);
+    }
+}
+
+#[test]
 fn two_hundred_peers_with_news_are_no_work() {
     let mut roster = Roster::new(OURS.to_owned());
     let addresses: Vec<_> = (1..=200).map(addr).collect();
