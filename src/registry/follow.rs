@@ -66,7 +66,8 @@ mod tests {
         let (mut all, mut members) = (registry.watch(), registry.watch_members());
         let mut woken = || {
             let woken = (all.has_changed().unwrap(), members.has_changed().unwrap());
-            (all.mark_unchanged(), members.mark_unchanged());
+            all.mark_unchanged();
+            members.mark_unchanged();
             woken
         };
         registry.announce_standing();

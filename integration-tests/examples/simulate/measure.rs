@@ -198,6 +198,7 @@ impl Times {
         self.0.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn worst(&self) -> Option<Duration> {
         self.0.last().copied()
     }

@@ -64,7 +64,7 @@ impl Swarm {
             task.iter().for_each(|(_, task)| self.swarm.set_task_state(task, "shutdown"));
         }
         let at = Instant::now();
-        if number % 2 == 0 || self.running.is_empty() {
+        if number.is_multiple_of(2) || self.running.is_empty() {
             let container = self.add();
             observer.expect(0, container.as_str(), at, Expected::Ready);
         } else {
