@@ -50,9 +50,11 @@ down:
 demo:
     cargo run --locked --release --example demo
 
-# One evenkeel before 200 hosts of 50 replicas that come and go, in this process; `just simulate --hosts 20 --seconds 5`
+# 200 hosts of 50 replicas that come and go, a Swarm of 5,000 tasks, 50 peers; `just simulate --only hosts --hosts 20 --seconds 5`
 simulate *options:
-    cargo run --locked --release --example simulate -- {{ options }}
+    cargo build --locked --profile bench --example simulate
+    # Thousands of probes a second would fill the table in which this machine's firewall keeps connections.
+    unshare --map-root-user --net sh -c 'ip link set lo up && exec target/release/examples/simulate {{ options }}'
 
 # What a request costs evenkeel, HAProxy, nginx and a blind relay; `just bench --only W1,W3 --rounds 3`
 bench *options:

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::registry::Registry;
+use crate::registry::{Registry, rest};
 use crate::replica::Replica;
 
 /// Between two looks at the requests of replicas that drain. Nothing is looked at while none does.
@@ -22,6 +22,8 @@ pub struct Drains {
     registry: Registry,
     changes: watch::Receiver<u64>,
     drains: HashMap<u64, Drain>,
+    /// How many replicas were looked at.
+    looked_at: usize,
 }
 
 /// One replica that drains.
@@ -37,7 +39,7 @@ struct Drain {
 impl Drains {
     /// Every drain of `registry`, now and later.
     pub fn new(registry: Registry) -> Self {
-        Self { changes: registry.watch(), registry, drains: HashMap::new() }
+        Self { changes: registry.watch_members(), registry, drains: HashMap::new(), looked_at: 0 }
     }
 
     /// Follows them until `stop` is cancelled.
@@ -48,7 +50,7 @@ impl Drains {
             let is_waiting = self.drains.values().any(|drain| !drain.is_over);
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = self.changes.changed() => if changed.is_err() { return },
+                changed = async { rest(self.looked_at).await; self.changes.changed().await } => if changed.is_err() { return },
                 () = sleep(LOOK_INTERVAL), if is_waiting => {}
             }
         }
@@ -60,6 +62,10 @@ impl Drains {
         let listed = || services.iter().flat_map(|replicas| replicas.list());
         for replica in listed().filter(|replica| replica.is_draining()) {
             self.drains.entry(replica.incarnation()).or_insert_with(|| Drain::new(replica));
+        }
+        self.looked_at = services.iter().map(|replicas| replicas.list().len()).sum();
+        if self.drains.is_empty() {
+            return;
         }
         let listed: HashSet<_> = listed().map(|replica| replica.incarnation()).collect();
         self.drains.retain(|incarnation, drain| {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the room that holds the map")]
 
+mod follow;
 mod retire;
 mod subset;
 
@@ -17,6 +18,7 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
+pub(crate) use self::follow::rest;
 use self::subset::Parting;
 use crate::change::{Change, Sighting};
 use crate::provider::{Provider, ProviderKind};
@@ -85,6 +87,8 @@ struct Shared {
     /// The names that are in it are the operator's, so a hash that a client could foresee does no harm.
     services: DashMap<ServiceName, Arc<Replicas>, FxBuildHasher>,
     version: watch::Sender<u64>,
+    /// The same, without what only health says.
+    members: watch::Sender<u64>,
     alarm: Notify,
 }
 
@@ -97,7 +101,8 @@ pub struct Registry {
 impl Registry {
     /// An empty registry and its only writer.
     pub fn new() -> (Self, RegistryWriter) {
-        let shared = Shared { services: DashMap::default(), version: watch::Sender::new(0), alarm: Notify::new() };
+        let (version, members) = (watch::Sender::new(0), watch::Sender::new(0));
+        let shared = Shared { services: DashMap::default(), version, members, alarm: Notify::new() };
         let registry = Self { shared: Arc::new(shared) };
         let (known, members, retiring, parting) = Default::default();
         let writer = RegistryWriter { registry: registry.clone(), known, members, retiring, parting, preference: 1 };
@@ -114,27 +119,6 @@ impl Registry {
         let mut all: Vec<_> = self.shared.services.iter().map(|entry| Arc::clone(entry.value())).collect();
         all.sort_by(|a, b| a.service.cmp(&b.service));
         all
-    }
-
-    /// Wakes after membership, a lifecycle or anything else changed that says whether a replica may be picked; the
-    /// value counts those changes.
-    pub fn watch(&self) -> watch::Receiver<u64> {
-        self.shared.version.subscribe()
-    }
-
-    /// Wakes whoever watches: the caller has changed something about a replica that it alone writes.
-    pub(crate) fn announce(&self) {
-        self.shared.version.send_modify(|version| *version += 1);
-    }
-
-    /// Wakes whoever ejects: a replica has failed so often in a row that it is to be looked at. From any thread.
-    pub(crate) fn raise_alarm(&self) {
-        self.shared.alarm.notify_one();
-    }
-
-    /// Waits for an alarm; one that was raised before is not missed. There is one who listens.
-    pub(crate) async fn alarmed(&self) {
-        self.shared.alarm.notified().await;
     }
 }
 

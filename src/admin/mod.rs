@@ -74,11 +74,13 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: Cancella
         Err(error) => return error!(%error, "Admin listener failed"),
     };
     let stopping = stop.clone();
+    let news = watch::keep(Arc::clone(&state));
     let pages = pages::router(state).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {
         // It outlives every failed accept and so ends in no error.
         _ = serving => {}
+        () = news => {}
         () = async { stopping.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => {}
     }
 }

@@ -1,6 +1,7 @@
 //! The news of our own replicas for whoever wants to hear them, which evenkeels on other hosts do.
 //!
-//! A reader that is slow is told what holds by the time it reads on: nothing is kept for it but what it was told last.
+//! A reader that is slow is told what holds by the time it reads on: nothing is kept for it but what it was told last. What
+//! holds is found out once for all readers, and wakes none of them unless it is news.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -44,6 +45,8 @@ pub struct Herald {
     pub preference: u16,
     /// Fires when nobody is to be told anything more.
     pub end: CancellationToken,
+    /// What holds, for as long as anybody reads it.
+    holds: watch::Sender<Arc<News>>,
     /// Who was refused, and told of.
     strangers: Mutex<HashSet<(IpAddr, Stranger)>>,
 }
@@ -51,7 +54,7 @@ pub struct Herald {
 impl Herald {
     /// One that has told nobody anything.
     pub fn new(peers: Arc<Peers>, advertised: Advertised, preference: u16, end: CancellationToken) -> Self {
-        Self { peers, advertised, preference, end, strangers: Mutex::default() }
+        Self { peers, advertised, preference, end, ..Self::default() }
     }
 
     /// Warns of somebody who says that it is a peer, once.
@@ -93,17 +96,42 @@ fn recognise(peers: &Peers, client: SocketAddr, headers: &HeaderMap) -> Result<(
 
 /// The lines for one reader, each made when it is asked for.
 fn lines(state: Arc<AdminState>) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let reader = Reader { changes: state.registry.watch(), state, told: None };
+    let reader = Reader { news: state.herald.holds.subscribe(), state, told: None };
     stream::unfold(reader, |mut reader| async move {
         let line = reader.next_line().await?;
         Some((Ok(Bytes::from(line)), reader))
     })
 }
 
+/// Keeps what is told to readers true, until it is dropped.
+pub(super) async fn keep(state: Arc<AdminState>) {
+    let mut changes = state.registry.watch();
+    while changes.changed().await.is_ok() {
+        sleep(TOGETHER).await;
+        changes.mark_unchanged();
+        // Whoever begins to read looks for itself.
+        if state.herald.holds.receiver_count() > 0 {
+            refresh(&state);
+        }
+    }
+}
+
+/// Wakes the readers if what they were told holds no more.
+fn refresh(state: &AdminState) {
+    let now = summary(state);
+    state.herald.holds.send_if_modified(|holds| {
+        let is_new = **holds != now;
+        if is_new {
+            *holds = Arc::new(now);
+        }
+        is_new
+    });
+}
+
 struct Reader {
     state: Arc<AdminState>,
-    changes: watch::Receiver<u64>,
-    told: Option<News>,
+    news: watch::Receiver<Arc<News>>,
+    told: Option<Arc<News>>,
 }
 
 impl Reader {
@@ -111,17 +139,15 @@ impl Reader {
     async fn next_line(&mut self) -> Option<String> {
         let heartbeat = Instant::now() + HEARTBEAT;
         if self.told.is_none() {
-            self.changes.mark_unchanged();
+            refresh(&self.state);
             return Some(self.news().unwrap_or_default().to_line());
         }
         loop {
             tokio::select! {
                 () = self.state.herald.end.cancelled() => return None,
-                changed = self.changes.changed() => changed.ok()?,
+                changed = self.news.changed() => changed.ok()?,
                 () = sleep_until(heartbeat) => return Some(News::default().to_line()),
             }
-            sleep(TOGETHER).await;
-            self.changes.mark_unchanged();
             if let Some(news) = self.news() {
                 return Some(news.to_line());
             }
@@ -130,7 +156,7 @@ impl Reader {
 
     /// What was not told yet, if anything.
     fn news(&mut self) -> Option<News> {
-        let now = summary(&self.state);
+        let now = Arc::clone(&self.news.borrow_and_update());
         let news = now.since(self.told.get_or_insert_default());
         self.told = Some(now);
         (news != News::default()).then_some(news)

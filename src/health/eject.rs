@@ -5,12 +5,13 @@
 //! most half are ejected, and so never the last one: those who are left must bear the load.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,7 @@ pub struct Ejector {
     settings: EjectSettings,
     newest: watch::Receiver<Arc<ProxySettings>>,
     /// By incarnation.
-    cases: HashMap<u64, Case>,
+    cases: FxHashMap<u64, Case>,
 }
 
 /// What is known of one replica.
@@ -76,7 +77,7 @@ impl Ejector {
     /// these.
     pub fn new(registry: Registry, settings: watch::Receiver<Arc<ProxySettings>>) -> Self {
         let eject = settings.borrow().eject;
-        Self { registry, settings: eject, newest: settings, cases: HashMap::new() }
+        Self { registry, settings: eject, newest: settings, cases: FxHashMap::default() }
     }
 
     /// Ejects and readmits until `stop` is cancelled.
@@ -103,14 +104,19 @@ impl Ejector {
 
     /// Looks at every replica once; `keeps`: and keeps what is counted for later.
     fn look(&mut self, now: Instant, keeps: bool) {
-        let mut known = std::mem::take(&mut self.cases);
-        for replicas in self.registry.services() {
-            for replica in replicas.list() {
-                let mut case = known.remove(&replica.incarnation()).unwrap_or_default();
-                self.release(replica, &mut case, now);
-                self.cases.insert(replica.incarnation(), case);
-            }
-            self.judge(&replicas, now);
+        let services = self.registry.services();
+        let mut cases = std::mem::take(&mut self.cases);
+        for replica in services.iter().flat_map(|replicas| replicas.list()) {
+            self.release(replica, cases.entry(replica.incarnation()).or_default(), now);
+        }
+        if cases.len() > services.iter().map(|replicas| replicas.list().len()).sum() {
+            let listed = services.iter().flat_map(|replicas| replicas.list());
+            let listed: HashSet<_> = listed.map(|replica| replica.incarnation()).collect();
+            cases.retain(|incarnation, _| listed.contains(incarnation));
+        }
+        self.cases = cases;
+        for replicas in &services {
+            self.judge(replicas, now);
             for replica in replicas.list().iter().filter(|_| keeps) {
                 if let Some(case) = self.cases.get_mut(&replica.incarnation()) {
                     case.window.keep(now, Outcomes::of(replica.metrics()));
@@ -149,7 +155,7 @@ impl Ejector {
             replica.eject(charge.fault, depth);
             let (service, name) = (&replica.spec().service, &replica.spec().name);
             info!(service = %service, replica = %name, cause = %format_args!("{charge}; for {length:?}"), "Replica ejected");
-            self.registry.announce();
+            self.registry.announce_standing();
         }
     }
 
@@ -175,7 +181,7 @@ impl Ejector {
 pub(super) fn readmit(replica: &Replica, registry: &Registry, cause: &str) {
     replica.readmit();
     info!(service = %replica.spec().service, replica = %replica.spec().name, cause, "Replica readmitted");
-    registry.announce();
+    registry.announce_standing();
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ mod slow_start;
 mod streak;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ use self::appeal::Appeal;
 use self::pace::Pace;
 use self::probe::{ProbeError, probe};
 use self::streak::Streak;
-use crate::registry::Registry;
+use crate::registry::{Registry, rest};
 use crate::replica::{Health, Lifecycle, Replica};
 
 /// The probes of everything in the registry.
@@ -47,7 +48,9 @@ struct Seen {
 
 /// A replica's task, which ends with this, and the way to tell it what is new.
 struct Probing {
-    seen: watch::Sender<Seen>,
+    news: watch::Sender<Seen>,
+    /// What it was told last.
+    seen: Seen,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -59,41 +62,47 @@ impl Prober {
 
     /// Probes until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
-        let mut changes = self.registry.watch();
-        let mut probing = HashMap::new();
+        let mut changes = self.registry.watch_members();
+        let mut probing = FxHashMap::default();
         loop {
             changes.mark_unchanged();
             self.follow(&mut probing);
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
+                changed = async { rest(probing.len()).await; changes.changed().await } => if changed.is_err() { return },
             }
         }
     }
 
     /// Starts a task for each replica that is new, ends those of replicas that left, and wakes those in between
     /// that changed.
-    fn follow(&self, probing: &mut HashMap<u64, Probing>) {
-        let mut known = std::mem::take(probing);
-        for replica in self.registry.services().iter().flat_map(|replicas| replicas.list()) {
-            let now = Seen { replica: Arc::clone(replica), lifecycle: replica.lifecycle() };
-            let task = known
-                .remove(&replica.incarnation())
-                .unwrap_or_else(|| Probing::start(now.clone(), self.registry.clone()));
-            task.seen.send_if_modified(|seen| {
-                let same = Arc::ptr_eq(&seen.replica, &now.replica) && seen.lifecycle == now.lifecycle;
-                *seen = now;
-                !same
-            });
-            probing.insert(replica.incarnation(), task);
+    fn follow(&self, probing: &mut FxHashMap<u64, Probing>) {
+        let services = self.registry.services();
+        let listed = || services.iter().flat_map(|replicas| replicas.list());
+        // Most are as they were, each time: nothing is written for those.
+        for replica in listed() {
+            let now = || Seen { replica: Arc::clone(replica), lifecycle: replica.lifecycle() };
+            match probing.get_mut(&replica.incarnation()) {
+                Some(task) => {
+                    if !Arc::ptr_eq(&task.seen.replica, replica) || task.seen.lifecycle != replica.lifecycle() {
+                        task.seen = now();
+                        task.news.send_replace(now());
+                    }
+                }
+                None => drop(probing.insert(replica.incarnation(), Probing::start(now(), self.registry.clone()))),
+            }
+        }
+        if probing.len() > services.iter().map(|replicas| replicas.list().len()).sum() {
+            let listed: HashSet<_> = listed().map(|replica| replica.incarnation()).collect();
+            probing.retain(|incarnation, _| listed.contains(incarnation));
         }
     }
 }
 
 impl Probing {
     fn start(seen: Seen, registry: Registry) -> Self {
-        let (seen, news) = watch::channel(seen);
-        Self { seen, _task: AbortOnDropHandle::new(tokio::spawn(keep_probing(news, registry))) }
+        let (sender, news) = watch::channel(seen.clone());
+        Self { news: sender, seen, _task: AbortOnDropHandle::new(tokio::spawn(keep_probing(news, registry))) }
     }
 }
 
@@ -120,7 +129,7 @@ async fn keep_probing(mut news: watch::Receiver<Seen>, registry: Registry) {
             }
             let health = streak.count(outcome.is_ok(), replica.health(), spec);
             if record(&replica, health, outcome) {
-                registry.announce();
+                registry.announce_standing();
             }
         }
         tokio::select! {

@@ -25,7 +25,7 @@ use self::fate::outlook;
 use super::bell::Bell;
 use super::failure::Failure;
 use crate::metrics::ProxyMetrics;
-use crate::registry::Registry;
+use crate::registry::{Registry, rest};
 use crate::replica::Replica;
 
 pub(super) use self::connection::{Connection, PATIENCE};
@@ -295,13 +295,13 @@ impl Pool {
     /// for too long, unless the drain was ended; who waits for its answer hears when it leaves or may never give one.
     /// Never ends.
     pub(super) async fn follow(self: Rc<Self>, registry: Registry) {
-        let mut changes = registry.watch();
+        let (mut changes, mut looked_at) = (registry.watch(), 0);
         let mut tick = interval(SWEEP_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                changed = changes.changed() => match changed {
-                    Ok(()) => self.match_to(&registry),
+                changed = async { rest(looked_at).await; changes.changed().await } => match changed {
+                    Ok(()) => looked_at = self.match_to(&registry),
                     Err(_) => return,
                 },
                 _ = tick.tick() => self.sweep(),
@@ -309,8 +309,11 @@ impl Pool {
         }
     }
 
-    /// Notes what the registry says of the replicas now.
-    pub(super) fn match_to(&self, registry: &Registry) {
+    /// Notes what the registry says of the replicas now, and how many it has looked at: none where no connection was made.
+    pub(super) fn match_to(&self, registry: &Registry) -> usize {
+        if self.shelves.borrow().is_empty() {
+            return 0;
+        }
         let services = registry.services();
         let replicas = || services.iter().flat_map(|replicas| replicas.list());
         for replica in replicas() {
@@ -338,6 +341,7 @@ impl Pool {
         if has_news {
             self.bell.ring();
         }
+        listed.len()
     }
 }
 

@@ -152,7 +152,7 @@ fn route(engine: &Engine, endpoint: Endpoint, path: &str, query: Option<&str>) -
                 return error(StatusCode::BAD_REQUEST, "invalid filter");
             };
             match state.swarm.as_ref().map(|swarm| swarm.answer(endpoint, &filters)) {
-                Some(Ok(list)) => json_body(&list),
+                Some(Ok(list)) => answer_with(StatusCode::OK, "application/json", list + "\n"),
                 Some(Err((status, message))) => error(status, &message),
                 None => error(StatusCode::SERVICE_UNAVAILABLE, NO_MANAGER),
             }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use hyper::StatusCode;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::container::random_hex;
@@ -236,25 +237,34 @@ impl FakeSwarm {
     }
 
     /// The answer of a manager.
-    pub(super) fn answer(&self, endpoint: Endpoint, filters: &Filters) -> Result<Value, (StatusCode, String)> {
+    pub(super) fn answer(&self, endpoint: Endpoint, filters: &Filters) -> Result<String, (StatusCode, String)> {
         let shared = self.lock();
         Ok(match endpoint {
-            Endpoint::Services => json!(shared.services),
-            Endpoint::Nodes => json!(shared.nodes),
+            Endpoint::Services => text(&shared.services),
+            Endpoint::Nodes => text(&shared.nodes),
             _ => {
                 for service in filters.values("service") {
                     if !shared.services.iter().any(|known| known["ID"] == service) {
                         return Err((StatusCode::NOT_FOUND, format!("service {service} not found")));
                     }
                 }
-                let text = |task: &Value, key: &str| task[key].as_str().unwrap_or_default().to_owned();
-                let is_asked = |task: &&Value| {
-                    filters.any("service", |service| text(task, "ServiceID") == service)
-                        && filters.any("desired-state", |state| text(task, "DesiredState") == state)
-                        && filters.any("id", |id| text(task, "ID").starts_with(id))
+                let [services, states, ids] = ["service", "desired-state", "id"].map(|key| filters.values(key));
+                let fits = |task: &Value, key: &str, asked: &[&str], fits: fn(&str, &str) -> bool| {
+                    let value = task[key].as_str().unwrap_or_default();
+                    asked.is_empty() || asked.iter().any(|asked| fits(value, asked))
                 };
-                json!(shared.tasks.iter().filter(is_asked).collect::<Vec<_>>())
+                let is_asked = |task: &&Value| {
+                    fits(task, "ServiceID", &services, |id, asked| id == asked)
+                        && fits(task, "DesiredState", &states, |state, asked| state == asked)
+                        && fits(task, "ID", &ids, |id, asked| id.starts_with(asked))
+                };
+                text(&shared.tasks.iter().filter(is_asked).collect::<Vec<_>>())
             }
         })
     }
+}
+
+/// A list, without a copy of it: there may be thousands of tasks.
+fn text(list: &[impl Serialize]) -> String {
+    serde_json::to_string(list).expect("values are JSON")
 }

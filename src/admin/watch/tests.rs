@@ -86,6 +86,26 @@ async fn what_comes_together_is_told_together_and_what_changes_nothing_is_not_to
     assert_eq!(listener.line().await.unwrap(), "{}");
 }
 
+#[test]
+fn what_holds_is_found_out_once_for_all_who_read_and_wakes_them_only_for_news() {
+    let fixture = Fixture::empty();
+    let replica = fixture.add('a', "gateway-1", 1, |_| {});
+    let mut readers = [(); 2].map(|()| fixture.state.herald.holds.subscribe());
+    let mut woken = || {
+        refresh(&fixture.state);
+        let woken = [0, 1].map(|index| readers[index].has_changed().unwrap());
+        let held = readers.each_mut().map(|reader| Arc::clone(&reader.borrow_and_update()));
+        assert!(Arc::ptr_eq(&held[0], &held[1]));
+        woken
+    };
+    assert_eq!(woken(), [true; 2]);
+    assert_eq!(woken(), [false; 2]);
+    replica.set_health(Health::Healthy);
+    assert_eq!(woken(), [true; 2]);
+    fixture.add('b', "peer:vm-2", 2, |spec| spec.provider = Provider::named(ProviderKind::Peer, "vm-2:9900"));
+    assert_eq!(woken(), [false; 2], "a peer's replicas are no news of ours");
+}
+
 #[tokio::test]
 async fn only_what_is_here_is_told_without_what_it_is_preferred_by() {
     let mut fixture = Fixture::empty();

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::pending;
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -153,6 +154,8 @@ impl Watcher {
         let mut list = Some(self.ask_list(&client));
         let mut ping: Asked<()> = None;
         let mut resync_at = Instant::now() + self.settings.resync_interval;
+        // Engines that were connected to together would go on to be listed together.
+        let mut interval = self.settings.resync_interval.mul_f64(0.5 + fastrand::f64() / 2.0);
         let mut ping_at = Instant::now() + IDLE;
         // A list that was asked for before an inspect failed does not make up for it.
         let mut is_in_doubt = false;
@@ -188,13 +191,13 @@ impl Watcher {
                 }
                 Ok(()) = own_project.changed(), if self.settings.project.is_none() => return Err(End::Rejoin),
                 rows = answer(&mut list) => {
-                    let interval = self.settings.resync_interval;
+                    let interval = mem::replace(&mut interval, self.settings.resync_interval);
                     resync_at = Instant::now() + if is_in_doubt { SOON.min(interval) } else { interval };
                     let before = self.considered_ids();
                     let actions = self.tracker.on_list(rows?, std::time::Instant::now());
                     self.perform(actions, &client, &mut questions).await?;
                     // A stream of a connection of its own can go silent while pings on others are answered.
-                    if !std::mem::take(&mut has_heard) && before != self.considered_ids() {
+                    if !mem::take(&mut has_heard) && before != self.considered_ids() {
                         return Err(DockerError::StreamDead.into());
                     }
                     Vec::new()
@@ -251,7 +254,7 @@ impl Watcher {
         };
         let scope =
             Scope { settings: self.settings.clone(), me, own_project: own_project.borrow_and_update().clone(), host };
-        let is_last = !std::mem::replace(&mut self.has_looked_for_us, true) && self.own_project.was_last_to_be_asked();
+        let is_last = !mem::replace(&mut self.has_looked_for_us, true) && self.own_project.was_last_to_be_asked();
         if is_last && scope.project().is_none() {
             warn!(
                 service = %self.settings.service,

@@ -31,6 +31,12 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// Whether its tasks are to be judged as those of `other`: it may have been scaled or rolled on meanwhile.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let Self { version, wanted, is_updating, .. } = *other;
+        Self { version, wanted, is_updating, ..self.clone() } == *other
+    }
+
     /// Its name without the stack's.
     pub(super) fn short_name(&self) -> &str {
         let in_stack = || self.name.strip_prefix(self.stack.as_deref()?)?.strip_prefix('_');

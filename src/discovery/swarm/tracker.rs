@@ -126,9 +126,12 @@ impl Tracker {
         self.services.retain(|id, _| ours.contains_key(id));
         self.pace.retain(|id| ours.contains_key(id));
         for (id, service) in ours {
-            if self.services.get(&id).is_none_or(|known| **known != service) {
+            let known = self.services.get(&id);
+            if known.is_none_or(|known| **known != service) {
                 self.pace.ring(&id, at);
-                stale.insert(id.clone());
+                if known.is_none_or(|known| !known.is_like(&service)) {
+                    stale.insert(id.clone());
+                }
                 self.services.insert(id, Arc::new(service));
             }
         }
