@@ -156,7 +156,7 @@ pub static KEYS: &[Key] = &[
         group: DOCKER,
         value: "BOOL",
         fallback: Fallback::Text("false"),
-        help: "Watch no Docker engine; only the static replicas and those of the DNS are there",
+        help: "Watch no Docker engine; only the static replicas, those of the DNS and peers are there",
         kind: Kind::Switch(|d, t| put(&mut d.no_docker, parse::switch(t))),
     },
     Key {

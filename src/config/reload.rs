@@ -106,7 +106,7 @@ impl Running {
     pub fn reload(&mut self, content: &Content) -> Result<Reloaded, Errors> {
         let mut sources = self.sources.clone();
         sources.set_content(content);
-        let new = sources.resolve()?;
+        let new = sources.values()?;
         let resolved = self.merge(&sources)?;
         let differ = |one: &Resolved, other: &Resolved| -> Vec<_> {
             let pairs = one.lines.iter().zip(&other.lines);
@@ -129,7 +129,9 @@ impl Running {
             &mut errors,
         );
         errors.extend(sources.contradictions(&draft));
+        // Files of tokens were read at the start.
         draft.admin_token = self.settings().admin_token.clone();
+        draft.peers.token = self.settings().peers.token.clone();
         if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
     }
 }

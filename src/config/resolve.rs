@@ -103,6 +103,19 @@ impl Sources {
         if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
     }
 
+    /// Parses everything but what is in the files of tokens.
+    ///
+    /// # Errors
+    /// As [`Sources::resolve`].
+    pub(super) fn values(&self) -> Result<Resolved, Errors> {
+        let mut errors = self.errors();
+        let (draft, lines) = parse(|key| self.find(key.name), &mut errors);
+        if errors.is_empty() {
+            errors.extend(self.contradictions(&draft));
+        }
+        if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
+    }
+
     /// Parses only the address of the admin listener, for those who only talk to it.
     ///
     /// # Errors

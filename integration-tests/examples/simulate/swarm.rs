@@ -64,14 +64,19 @@ impl Swarm {
             task.iter().for_each(|(_, task)| self.swarm.set_task_state(task, "shutdown"));
         }
         let at = Instant::now();
-        if number.is_multiple_of(2) || self.running.is_empty() {
-            let container = self.add();
-            observer.expect(0, container.as_str(), at, Expected::Ready);
-        } else {
-            let (task, container) = self.running.swap_remove(fastrand::usize(..self.running.len()));
+        let leaves = !number.is_multiple_of(2);
+        // Of a task that is to end before anybody has looked there would be nothing to see.
+        let is_known = |(_, container): &(String, ContainerId)| !observer.is_awaited(container.as_str());
+        let known = self.running.iter().enumerate().filter(|(_, task)| leaves && is_known(task));
+        let known: Vec<_> = known.map(|(index, _)| index).collect();
+        if let Some(index) = fastrand::choice(known) {
+            let (task, container) = self.running.swap_remove(index);
             observer.expect(0, container.as_str(), at, Expected::Gone);
             self.swarm.want_task(&task, "shutdown");
             self.leaving.push_back((at, task));
+        } else {
+            let container = self.add();
+            observer.expect(0, container.as_str(), at, Expected::Ready);
         }
         self.swarm.update_service(&self.service, &spec(self.running.len(), self.port));
     }
