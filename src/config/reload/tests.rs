@@ -178,6 +178,19 @@ fn what_would_leave_nothing_to_balance_until_a_restart_is_refused() {
 }
 
 #[test]
+fn files_of_tokens_are_read_at_the_start_only() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "sesame-open-wide").unwrap();
+    let text = format!("peer = \"10.0.0.5:9900\"\npeer-token-file = {:?}", token.path());
+    let mut running = running_by(&text, &[], &[]);
+    let before = running.settings().peers.clone();
+    assert!(before.token.is_some());
+    drop(token);
+    let Reloaded { settings, changed, waiting } = reload(&mut running, &format!("{text}\nretries = 7"));
+    assert_eq!((changed, waiting, settings.peers), (vec!["retries"], vec![], before));
+}
+
+#[test]
 fn the_documentation_has_the_same_table() {
     let page = include_str!("../../../docs/reload.md");
     let rows = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));

@@ -14,9 +14,9 @@ use crate::replica::Replica;
 
 /// How long a connect or an answer may take, of a request that could go elsewhere, before it is asked whether the replica's
 /// host is there at all. A probe tells, too, but its interval may be long.
-pub(in crate::proxy) const PATIENCE: Duration = Duration::from_secs(1);
-/// How long what was sent may stay without an acknowledgement once patience is lost: two of the kernel's attempts to send
-/// it again, the second and third of which come 0.6 and 1.4 s after the request.
+pub(in crate::proxy) const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the kernel may go on sending again what is not acknowledged once patience is lost. It begins 0.2 s after the
+/// request, so that a replica which cannot be reached is left after some 0.7 s.
 pub(super) const SILENCE: Duration = Duration::from_millis(500);
 
 /// A connection to one incarnation of a replica, for one exchange.
