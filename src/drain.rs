@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::registry::{Registry, rest};
+use crate::registry::{Registry, change_after, count};
 use crate::replica::Replica;
 
 /// Between two looks at the requests of replicas that drain. Nothing is looked at while none does.
@@ -50,7 +50,7 @@ impl Drains {
             let is_waiting = self.drains.values().any(|drain| !drain.is_over);
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = async { rest(self.looked_at).await; self.changes.changed().await } => if changed.is_err() { return },
+                changed = change_after(self.looked_at, &mut self.changes) => if changed.is_err() { return },
                 () = sleep(LOOK_INTERVAL), if is_waiting => {}
             }
         }
@@ -63,7 +63,7 @@ impl Drains {
         for replica in listed().filter(|replica| replica.is_draining()) {
             self.drains.entry(replica.incarnation()).or_insert_with(|| Drain::new(replica));
         }
-        self.looked_at = services.iter().map(|replicas| replicas.list().len()).sum();
+        self.looked_at = count(&services);
         if self.drains.is_empty() {
             return;
         }

@@ -18,7 +18,7 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
-pub(crate) use self::follow::rest;
+pub(crate) use self::follow::{change_after, count, forget_unlisted};
 use self::subset::Parting;
 use crate::change::{Change, Sighting};
 use crate::provider::{Provider, ProviderKind};

@@ -106,7 +106,7 @@ impl Running {
     pub fn reload(&mut self, content: &Content) -> Result<Reloaded, Errors> {
         let mut sources = self.sources.clone();
         sources.set_content(content);
-        let new = sources.values()?;
+        let new = sources.resolve_without_tokens()?;
         let resolved = self.merge(&sources)?;
         let differ = |one: &Resolved, other: &Resolved| -> Vec<_> {
             let pairs = one.lines.iter().zip(&other.lines);

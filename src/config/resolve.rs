@@ -10,6 +10,7 @@ use super::key::{Fallback, Key, Kind};
 use super::keys::dns::MIN_TTL_NAME as DNS_MIN_TTL;
 use super::keys::{ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_WRITE, CONFIG, DOCKER_HOST, KEEPER, KEYS};
 use super::settings::{DnsRules, LogSettings, Settings, Token};
+use super::token::Wrong;
 use super::{Given, Layer, docker_host, env, file, token, watched};
 
 /// Everything that was typed, by source.
@@ -85,33 +86,32 @@ impl Sources {
     /// # Errors
     /// All that is wrong: unknown names and unreadable files first, then the values in the order of the table.
     pub fn resolve(&self) -> Result<Resolved, Errors> {
+        self.resolve_with(|source| source.token().map(Some))
+    }
+
+    /// Parses everything but tokens: files of them are not read, and there are none.
+    ///
+    /// # Errors
+    /// As [`Sources::resolve`].
+    pub(super) fn resolve_without_tokens(&self) -> Result<Resolved, Errors> {
+        self.resolve_with(|_| Ok(None))
+    }
+
+    fn resolve_with(&self, token: fn(token::Source<'_>) -> Result<Option<Token>, Wrong>) -> Result<Resolved, Errors> {
         let mut errors = self.errors();
         let (mut draft, lines) = parse(|key| self.find(key.name), &mut errors);
         if errors.is_empty() {
             errors.extend(self.contradictions(&draft));
             if draft.admin_write {
-                match self.token(&draft, ADMIN_WRITE) {
-                    Ok(token) => draft.admin_token = Some(token),
-                    Err(error) => errors.push(error),
+                match token::of_admin(&draft, ADMIN_WRITE).and_then(token) {
+                    Ok(token) => draft.admin_token = token,
+                    Err(wrong) => errors.push(self.error(wrong)),
                 }
             }
         }
-        match token::of_peers(&draft) {
+        match token::of_peers(&draft).and_then(|source| source.map_or(Ok(None), token)) {
             Ok(token) => draft.peers.token = token,
-            Err((name, complaint)) => errors.push(Error::Value { place: self.place(name), complaint }),
-        }
-        if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
-    }
-
-    /// Parses everything but what is in the files of tokens.
-    ///
-    /// # Errors
-    /// As [`Sources::resolve`].
-    pub(super) fn values(&self) -> Result<Resolved, Errors> {
-        let mut errors = self.errors();
-        let (draft, lines) = parse(|key| self.find(key.name), &mut errors);
-        if errors.is_empty() {
-            errors.extend(self.contradictions(&draft));
+            Err(wrong) => errors.push(self.error(wrong)),
         }
         if errors.is_empty() { Ok(Resolved { settings: draft.finish(), lines }) } else { Err(Errors(errors)) }
     }
@@ -130,7 +130,8 @@ impl Sources {
     /// What is wrong with these or with a source as such; not what other keys say.
     pub fn admin_access(self) -> Result<(SocketAddr, Token), Errors> {
         let draft = self.only(&[ADMIN_LISTEN, ADMIN_TOKEN, ADMIN_TOKEN_FILE])?;
-        let token = self.token(&draft, ADMIN_TOKEN).map_err(|error| Errors(vec![error]))?;
+        let token = token::of_admin(&draft, ADMIN_TOKEN).and_then(token::Source::token);
+        let token = token.map_err(|wrong| Errors(vec![self.error(wrong)]))?;
         Ok((draft.admin_listen, token))
     }
 
@@ -156,10 +157,9 @@ impl Sources {
         self.find(name).map_or_else(|| name.to_owned(), |given| given.place.clone())
     }
 
-    /// The admin token, given or in its file, which the key `needed_by` cannot do without.
-    fn token(&self, draft: &Draft, needed_by: &'static str) -> Result<Token, Error> {
-        let wrong = |(name, complaint)| Error::Value { place: self.place(name), complaint };
-        token::find(draft, needed_by).map_err(wrong)
+    /// What is wrong with a key, where people find it.
+    fn error(&self, (name, complaint): Wrong) -> Error {
+        Error::Value { place: self.place(name), complaint }
     }
 
     /// Values that are right by themselves, but not together.

@@ -1,11 +1,11 @@
-//! The admin token: what can be one, and where it comes from. What is wrong is said without showing it.
+//! Tokens: what can be one, and where they come from. What is wrong is said without showing it.
 
 use std::fs::File;
 use std::io::Read;
 
 use super::draft::Draft;
-use super::keys::peers::{TOKEN_FILE_NAME, TOKEN_NAME};
-use super::keys::{ADMIN_TOKEN, ADMIN_TOKEN_FILE};
+use super::keys::ADMIN_TOKEN_FILE;
+use super::keys::peers::TOKEN_FILE_NAME;
 use super::parse::Parsed;
 use super::settings::Token;
 
@@ -35,29 +35,50 @@ fn read(path: &str) -> Parsed<Token> {
     parse(text.trim()).map_err(|complaint| format!("{path:?}: {complaint}"))
 }
 
-/// The token that was given, or that is in the file that was named; else what is wrong, and with which key: with
-/// `needed_by` if there is none.
-pub(super) fn find(draft: &Draft, needed_by: &'static str) -> Result<Token, (&'static str, String)> {
-    match (&draft.admin_token, &draft.admin_token_file) {
-        (Some(token), None) => Ok(token.clone()),
-        (None, Some(path)) => read(path).map_err(|complaint| (ADMIN_TOKEN_FILE, complaint)),
-        (Some(_), Some(_)) => {
-            Err((ADMIN_TOKEN_FILE, format!("there is an {ADMIN_TOKEN} as well; leave out one of the two")))
+/// What is wrong, and with which key.
+pub(super) type Wrong = (&'static str, String);
+
+/// Where a token is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'a> {
+    /// It was given.
+    Given(&'a Token),
+    /// In the file that this key names.
+    File(&'static str, &'a str),
+}
+
+impl<'a> Source<'a> {
+    /// The one place that is named, if any, by one of the keys `name` and `file_name`.
+    fn of(
+        (name, token): (&str, Option<&'a Token>),
+        (file_name, path): (&'static str, Option<&'a str>),
+    ) -> Result<Option<Self>, Wrong> {
+        match (token, path) {
+            (Some(_), Some(_)) => Err((file_name, format!("there is {name} as well; leave out one of the two"))),
+            (token, path) => Ok(token.map(Self::Given).or(path.map(|path| Self::File(file_name, path)))),
         }
-        (None, None) => {
-            let file = "EVENKEEL_ADMIN_TOKEN_FILE=/run/secrets/evenkeel-admin-token";
-            Err((needed_by, format!("there is no admin token; give the file that has it, like {file}")))
+    }
+
+    /// The token; reads the file that it is in.
+    pub(super) fn token(self) -> Result<Token, Wrong> {
+        match self {
+            Self::Given(token) => Ok(token.clone()),
+            Self::File(name, path) => read(path).map_err(|complaint| (name, complaint)),
         }
     }
 }
 
-/// The peers' token, given or in the file that was named, if any; else what is wrong, and with which key.
-pub(super) fn of_peers(draft: &Draft) -> Result<Option<Token>, (&'static str, String)> {
-    match (&draft.peers.token, &draft.peer_token_file) {
-        (token, None) => Ok(token.clone()),
-        (None, Some(path)) => read(path).map(Some).map_err(|complaint| (TOKEN_FILE_NAME, complaint)),
-        (Some(_), Some(_)) => {
-            Err((TOKEN_FILE_NAME, format!("there is a {TOKEN_NAME} as well; leave out one of the two")))
-        }
-    }
+/// Where the admin token is; what is wrong with the key `needed_by` if there is none.
+pub(super) fn of_admin<'a>(draft: &'a Draft, needed_by: &'static str) -> Result<Source<'a>, Wrong> {
+    let given = ("an admin-token", draft.admin_token.as_ref());
+    Source::of(given, (ADMIN_TOKEN_FILE, draft.admin_token_file.as_deref()))?.ok_or_else(|| {
+        let file = "EVENKEEL_ADMIN_TOKEN_FILE=/run/secrets/evenkeel-admin-token";
+        (needed_by, format!("there is no admin token; give the file that has it, like {file}"))
+    })
+}
+
+/// Where the peers' token is, if there is one.
+pub(super) fn of_peers(draft: &Draft) -> Result<Option<Source<'_>>, Wrong> {
+    let given = ("a peer-token", draft.peers.token.as_ref());
+    Source::of(given, (TOKEN_FILE_NAME, draft.peer_token_file.as_deref()))
 }

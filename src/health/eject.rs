@@ -5,7 +5,6 @@
 //! most half are ejected, and so never the last one: those who are left must bear the load.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use super::sentence::Sentence;
 use super::window::{Outcomes, Window};
 use crate::config::settings::{EjectSettings, ProxySettings};
 use crate::metrics::Fault;
-use crate::registry::{Registry, Replicas};
+use crate::registry::{Registry, Replicas, forget_unlisted};
 use crate::replica::{Replica, State};
 
 /// The time between two looks at how many fail.
@@ -109,11 +108,7 @@ impl Ejector {
         for replica in services.iter().flat_map(|replicas| replicas.list()) {
             self.release(replica, cases.entry(replica.incarnation()).or_default(), now);
         }
-        if cases.len() > services.iter().map(|replicas| replicas.list().len()).sum() {
-            let listed = services.iter().flat_map(|replicas| replicas.list());
-            let listed: HashSet<_> = listed.map(|replica| replica.incarnation()).collect();
-            cases.retain(|incarnation, _| listed.contains(incarnation));
-        }
+        forget_unlisted(&mut cases, &services);
         self.cases = cases;
         for replicas in &services {
             self.judge(replicas, now);

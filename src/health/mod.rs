@@ -13,7 +13,6 @@ mod slow_start;
 mod streak;
 mod window;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -30,7 +29,7 @@ use self::appeal::Appeal;
 use self::pace::Pace;
 use self::probe::{ProbeError, probe};
 use self::streak::Streak;
-use crate::registry::{Registry, rest};
+use crate::registry::{Registry, change_after, forget_unlisted};
 use crate::replica::{Health, Lifecycle, Replica};
 
 /// The probes of everything in the registry.
@@ -69,7 +68,7 @@ impl Prober {
             self.follow(&mut probing);
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = async { rest(probing.len()).await; changes.changed().await } => if changed.is_err() { return },
+                changed = change_after(probing.len(), &mut changes) => if changed.is_err() { return },
             }
         }
     }
@@ -78,9 +77,8 @@ impl Prober {
     /// that changed.
     fn follow(&self, probing: &mut FxHashMap<u64, Probing>) {
         let services = self.registry.services();
-        let listed = || services.iter().flat_map(|replicas| replicas.list());
         // Most are as they were, each time: nothing is written for those.
-        for replica in listed() {
+        for replica in services.iter().flat_map(|replicas| replicas.list()) {
             let now = || Seen { replica: Arc::clone(replica), lifecycle: replica.lifecycle() };
             match probing.get_mut(&replica.incarnation()) {
                 Some(task) => {
@@ -92,10 +90,7 @@ impl Prober {
                 None => drop(probing.insert(replica.incarnation(), Probing::start(now(), self.registry.clone()))),
             }
         }
-        if probing.len() > services.iter().map(|replicas| replicas.list().len()).sum() {
-            let listed: HashSet<_> = listed().map(|replica| replica.incarnation()).collect();
-            probing.retain(|incarnation, _| listed.contains(incarnation));
-        }
+        forget_unlisted(probing, &services);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::ProxySettings;
-use crate::registry::{Registry, Replicas, rest};
+use crate::registry::{Registry, Replicas, change_after};
 use crate::replica::{FULL_RAMP, State};
 
 /// The time between two steps of a ramp.
@@ -48,7 +48,7 @@ impl SlowStart {
             let has_ramps = self.step(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = async { rest(self.ready.len()).await; changes.changed().await } => if changed.is_err() { return },
+                changed = change_after(self.ready.len(), &mut changes) => if changed.is_err() { return },
                 () = sleep(STEP), if has_ramps => {}
                 Ok(()) = self.newest.changed() => {
                     let length = self.newest.borrow_and_update().slow_start;

@@ -25,7 +25,7 @@ use self::fate::outlook;
 use super::bell::Bell;
 use super::failure::Failure;
 use crate::metrics::ProxyMetrics;
-use crate::registry::{Registry, rest};
+use crate::registry::{Registry, change_after};
 use crate::replica::Replica;
 
 pub(super) use self::connection::{Connection, PATIENCE};
@@ -300,7 +300,7 @@ impl Pool {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                changed = async { rest(looked_at).await; changes.changed().await } => match changed {
+                changed = change_after(looked_at, &mut changes) => match changed {
                     Ok(()) => looked_at = self.match_to(&registry),
                     Err(_) => return,
                 },

@@ -5,26 +5,14 @@ use std::net::SocketAddr;
 use super::{Registry, RegistryWriter};
 use crate::change::{Change, Sighting};
 use crate::provider::Provider;
-use crate::replica::{Health, Lifecycle, ProbeSpec, ReplicaSpec};
+use crate::replica::{Health, Lifecycle, ReplicaSpec};
 
 /// A replica of weight 1 named `service-number`, at an address of its own.
 pub(crate) fn spec(service: &str, number: u16) -> ReplicaSpec {
     let name = format!("{service}-{number}");
-    ReplicaSpec {
-        id: (&name).into(),
-        provider: Provider::DOCKER,
-        service: service.into(),
-        name,
-        project: Some("shop".into()),
-        number: Some(number.into()),
-        image: None,
-        network: None,
-        addr: SocketAddr::from(([10, 0, 0, 1], 3000 + number)),
-        weight: 1,
-        probe: ProbeSpec::default(),
-        drain_timeout: None,
-        max_concurrency: None,
-    }
+    let addr = SocketAddr::from(([10, 0, 0, 1], 3000 + number));
+    let bare = ReplicaSpec::at(addr, (&name).into(), Provider::DOCKER, service.into());
+    ReplicaSpec { name, project: Some("shop".into()), number: Some(number.into()), ..bare }
 }
 
 /// The Docker provider's word that a replica runs.

@@ -1,10 +1,12 @@
 //! How readers hear that something is new, and how often they look.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::watch;
 
-use super::Registry;
+use super::{Registry, Replicas};
 
 /// Looks at so many replicas are worth a rest of a millisecond: each takes a tenth of a microsecond or less.
 const AT_EASE: u64 = 1000;
@@ -44,12 +46,35 @@ impl Registry {
     }
 }
 
-/// Rests after a look at so many replicas: what changes meanwhile is looked at in one go, so that looking takes a tenth of a
-/// thread however much changes. It is a millisecond for each thousand, and so nothing for a small fleet.
-pub(crate) async fn rest(looked_at: usize) {
+/// Waits for a change, after a rest for whoever has looked at so many replicas before: what changes meanwhile is looked at in
+/// one go, so that looking takes a tenth of a thread however much changes. It is a millisecond for each thousand, and so
+/// nothing for a small fleet. May be dropped and called again.
+pub(crate) async fn change_after(
+    looked_at: usize,
+    changes: &mut watch::Receiver<u64>,
+) -> Result<(), watch::error::RecvError> {
+    rest(looked_at).await;
+    changes.changed().await
+}
+
+async fn rest(looked_at: usize) {
     let pause = Duration::from_millis(looked_at as u64 / AT_EASE);
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// How many replicas these are.
+pub(crate) fn count(services: &[Arc<Replicas>]) -> usize {
+    services.iter().map(|replicas| replicas.list().len()).sum()
+}
+
+/// Forgets what was kept, by incarnation, of replicas that are listed no more. All that are listed have something there.
+pub(crate) fn forget_unlisted<T>(kept: &mut FxHashMap<u64, T>, services: &[Arc<Replicas>]) {
+    if kept.len() > count(services) {
+        let listed = services.iter().flat_map(|replicas| replicas.list());
+        let listed: FxHashSet<_> = listed.map(|replica| replica.incarnation()).collect();
+        kept.retain(|incarnation, _| listed.contains(incarnation));
     }
 }
 

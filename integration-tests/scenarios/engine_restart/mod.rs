@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use integration_tests::eventually;
 use tokio::time::Instant;
 
-use crate::harness::{Admin, CONNECTIONS, Engine, Evenkeel, Failure, Load, PATIENCE, Tally, program, run_gateway};
+use crate::harness::{CONNECTIONS, Engine, Evenkeel, Failure, Load, PATIENCE, Tally, program, run_gateway};
 
 const REPLICAS: usize = 3;
 /// At least so long is dockerd away.
@@ -32,14 +32,8 @@ async fn start(engine: &Engine) -> Evenkeel {
     let options = options.map(str::to_owned);
     let evenkeel = Evenkeel::start("evenkeel", command, Ipv4Addr::LOCALHOST, &options, engine.directory()).await;
     evenkeel.admin.until_ready(REPLICAS).await;
-    until_connected(&evenkeel.admin, true).await;
+    evenkeel.admin.until_connected(1).await;
     evenkeel
-}
-
-async fn until_connected(admin: &Admin, is_connected: bool) {
-    let value = f64::from(u8::from(is_connected));
-    let what = format!("evenkeel_discovery_connected is {value}");
-    eventually(PATIENCE, &what, async || admin.metric("evenkeel_discovery_connected").await == Some(value)).await;
 }
 
 async fn requests(load: &Load, more: u64) {
@@ -58,7 +52,7 @@ fn with_its_containers_requests_wait_or_fail_after_that_until_they_are_back() {
         let since = Instant::now();
         engine.stop();
         let gone = SystemTime::now();
-        until_connected(&admin, false).await;
+        admin.until_connected(0).await;
         eventually(PATIENCE, "dockerd has been away for long", async || since.elapsed() > AWAY).await;
         evenkeel.assert_runs();
         let away = load.tally();
@@ -70,7 +64,7 @@ fn with_its_containers_requests_wait_or_fail_after_that_until_they_are_back() {
         let (up, answered) = tokio::join!(engine.until_up(), first_answer);
         let away_for = since.elapsed();
         admin.until_ready(REPLICAS).await;
-        until_connected(&admin, true).await;
+        admin.until_connected(1).await;
         requests(&load, 1_000).await;
         let tally = load.stop().await;
         evenkeel.assert_runs();
@@ -126,13 +120,13 @@ fn with_live_restore_nobody_notices() {
 
         let since = Instant::now();
         engine.stop();
-        until_connected(&admin, false).await;
+        admin.until_connected(0).await;
         let noticed = since.elapsed();
         requests(&load, 1_000).await;
         eventually(PATIENCE, "dockerd has been away for long", async || since.elapsed() > AWAY).await;
         engine.start();
         let up = engine.until_up().await;
-        until_connected(&admin, true).await;
+        admin.until_connected(1).await;
         let connected = up.elapsed().unwrap();
         requests(&load, 1_000).await;
 

@@ -96,6 +96,12 @@ impl Admin {
         .await
     }
 
+    /// Waits until so many of what it follows are connected.
+    pub(crate) async fn until_connected(&self, count: u32) {
+        let connected = async || self.metric("evenkeel_discovery_connected").await == Some(count.into());
+        integration_tests::eventually(PATIENCE, &format!("{count} providers are connected"), connected).await;
+    }
+
     /// Waits until a replica is in that state; `gone` if it is to leave the list.
     pub(crate) async fn until_state(&self, name: &str, state: &str) {
         let what = format!("{name} is {state}");

@@ -72,7 +72,7 @@ async fn a_daemon_is_lost(lab: &mut Lab, admin: Admin, load: &Load) {
     let engine = &lab.node(2).engine;
     let pid = engine.docker(&["inspect", "--format={{.State.Pid}}", "gateway-2"]);
     lab.node_mut(2).engine.kill();
-    until_connected(admin, 1.0).await;
+    admin.until_connected(1).await;
     assert_eq!(admin.until_ready(NAMES.len()).await.len(), NAMES.len(), "the last truth stays");
     until_used(load, &NAMES).await;
 
@@ -83,7 +83,7 @@ async fn a_daemon_is_lost(lab: &mut Lab, admin: Admin, load: &Load) {
 
     lab.node_mut(2).engine.start();
     lab.node_mut(2).engine.until_up().await;
-    until_connected(admin, 2.0).await;
+    admin.until_connected(2).await;
     admin.until_ready(NAMES.len()).await;
     until_used(load, &NAMES).await;
 }
@@ -97,19 +97,13 @@ async fn a_host_is_lost(lab: &Lab, admin: Admin, load: &Load) {
         eventually(PATIENCE, &format!("{name} is lost"), async || admin.state(name).await != "ready").await;
     }
     let found = since.elapsed();
-    until_connected(admin, 1.0).await;
+    admin.until_connected(1).await;
     eprintln!("a host that is cut off: replicas out after {found:.1?}, its engine after {:.1?}", since.elapsed());
     until_used(load, &[NAMES[0], NAMES[2]]).await;
     lab.node(2).heal();
-    until_connected(admin, 2.0).await;
+    admin.until_connected(2).await;
     admin.until_ready(NAMES.len()).await;
     until_used(load, &NAMES).await;
-}
-
-/// Waits until so many of the engines are connected.
-async fn until_connected(admin: Admin, engines: f64) {
-    let connected = async || admin.metric("evenkeel_discovery_connected").await == Some(engines);
-    eventually(PATIENCE, &format!("{engines} engines are connected"), connected).await;
 }
 
 /// Waits until each of these has answered ten requests more.

@@ -7,7 +7,7 @@ use integration_tests::command::run;
 use integration_tests::lab::{Lab, Plan};
 use integration_tests::process::Process;
 
-use super::{told, until_connected, until_used};
+use super::{told, until_used};
 use crate::harness::{Evenkeel, Load, program, run_gateway};
 
 const NAMES: [&str; 3] = ["gateway-1@node-1", "gateway-1@node-2", "gateway-2@node-2"];
@@ -20,17 +20,17 @@ fn an_engine_behind_ssh_is_followed_and_found_again() {
         run_gateway(&lab.node(2).engine, 1, &["--publish=3001"]);
         let _server = let_in(lab);
         let evenkeel = start(lab).await;
-        until_connected(evenkeel.admin, 2.0).await;
+        evenkeel.admin.until_connected(2).await;
         evenkeel.admin.until_ready(2).await;
 
         let load = Load::start(evenkeel.proxy, "/slow?ms=5");
         run_gateway(&lab.node(2).engine, 2, &["--publish=3001"]);
         until_used(&load, &NAMES).await;
         lab.node(2).cut();
-        until_connected(evenkeel.admin, 1.0).await;
+        evenkeel.admin.until_connected(1).await;
         until_used(&load, &NAMES[..1]).await;
         lab.node(2).heal();
-        until_connected(evenkeel.admin, 2.0).await;
+        evenkeel.admin.until_connected(2).await;
         evenkeel.admin.until_ready(NAMES.len()).await;
         until_used(&load, &NAMES).await;
         told("a host behind SSH is lost", &load.stop().await);

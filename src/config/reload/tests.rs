@@ -188,6 +188,11 @@ fn files_of_tokens_are_read_at_the_start_only() {
     drop(token);
     let Reloaded { settings, changed, waiting } = reload(&mut running, &format!("{text}\nretries = 7"));
     assert_eq!((changed, waiting, settings.peers), (vec!["retries"], vec![], before));
+    let both = refused(&mut running, Ok(format!("{text}\npeer-token = \"sesame-open-wide\"")));
+    assert_eq!(both, ["FILE: peer-token-file: there is a peer-token as well; leave out one of the two"]);
+    let expected = "FILE: admin-write: there is no admin token; give the file that has it, like \
+                    EVENKEEL_ADMIN_TOKEN_FILE=/run/secrets/evenkeel-admin-token";
+    assert_eq!(refused(&mut running, Ok(format!("{text}\nadmin-write = true"))), [expected]);
 }
 
 #[test]

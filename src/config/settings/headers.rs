@@ -104,9 +104,11 @@ impl fmt::Display for Direction {
 }
 
 /// Fields that frame a message, or belong to one connection.
-const FRAMING: [&str; 13] = [
+const FRAMING: [&str; 14] = [
     "connection",
     "content-length",
+    // What peers tell one another, which nobody else is to see.
+    "evenkeel-peer",
     "http2-settings",
     "keep-alive",
     "proxy",
@@ -121,8 +123,6 @@ const FRAMING: [&str; 13] = [
 ];
 /// Fields of a request that decide how it is passed on.
 const STEERING: [&str; 3] = ["expect", "max-forwards", "via"];
-/// Fields that evenkeels tell one another in, both ways; no client and no replica sees them.
-const OF_PEERS: [&str; 1] = ["evenkeel-peer"];
 /// Other fields, besides `X-Forwarded-*`, whose spelling with `_` never passes.
 const TOLD_APART: [&str; 2] = ["x-real-ip", "x-served-by"];
 
@@ -227,14 +227,14 @@ fn field_name(rule: &str, name: &str, direction: Direction) -> Result<String, St
     }
     let dashed = name.to_ascii_lowercase().replace('_', "-");
     let is_one_of = |names: &[&str]| names.contains(&dashed.as_str());
-    let is_known = [&FRAMING[..], &STEERING, &TOLD_APART, &OF_PEERS].into_iter().any(is_one_of);
+    let is_known = is_one_of(&FRAMING) || is_one_of(&STEERING) || is_one_of(&TOLD_APART);
     if name.contains('_') && (is_known || dashed.starts_with("x-forwarded-")) {
         return Err(format!(
             "{rule:?}: {name} never passes, since many programs read it as {}",
             name.replace('_', "-")
         ));
     }
-    if is_one_of(&FRAMING) || is_one_of(&OF_PEERS) || (direction == Direction::Request && is_one_of(&STEERING)) {
+    if is_one_of(&FRAMING) || (direction == Direction::Request && is_one_of(&STEERING)) {
         return Err(format!("{rule:?}: {name} is evenkeel's own to write in {direction}; leave out this rule"));
     }
     if direction == Direction::Response && dashed == "host" {

@@ -51,20 +51,21 @@ impl Connection {
 
     /// From now on the connection fails if what was sent is not acknowledged for [`SILENCE`]. A kernel that can be reached
     /// does that at once, however long its replica takes, or if it is paused.
-    #[cold]
     pub(in crate::proxy) fn lose_patience(&mut self) {
-        self.is_impatient = true;
         self.set_patience(Some(SILENCE));
     }
 
-    /// Takes [`Connection::lose_patience`] back.
-    #[cold]
+    /// Takes [`Connection::lose_patience`] back, if it was called.
+    #[inline]
     pub(in crate::proxy) fn regain_patience(&mut self) {
-        self.is_impatient = false;
-        self.set_patience(None);
+        if self.is_impatient {
+            self.set_patience(None);
+        }
     }
 
-    fn set_patience(&self, limit: Option<Duration>) {
+    #[cold]
+    fn set_patience(&mut self, limit: Option<Duration>) {
+        self.is_impatient = limit.is_some();
         // Fails on a socket that has no such option: then it waits for as long as it always did.
         let _ = SockRef::from(&self.stream).set_tcp_user_timeout(limit);
     }
@@ -77,9 +78,7 @@ impl Connection {
     /// Gives a connection back whose answer has ended now.
     #[inline(always)]
     pub(in crate::proxy) fn give_back(mut self, replica: &Replica, now: Instant) {
-        if self.is_impatient {
-            self.regain_patience();
-        }
+        self.regain_patience();
         let shelf = &self.shelf;
         if !shelf.is_closed.get() && !replica.is_draining() {
             let mut idle = shelf.idle.borrow_mut();

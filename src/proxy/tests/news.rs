@@ -146,13 +146,7 @@ fn an_answer_that_has_begun_and_a_tunnel_end_with_their_replica() {
 
 #[test]
 fn a_connect_that_hangs_does_not_outlast_its_replica() {
-    let (_held, addr) = hanging();
-    let second = FakeReplica::answering(OK);
-    let mut proxy = Proxy::start(&[addr]);
-    let mut client = proxy.connect();
-    client.send(POST);
-    eventually("it is picked", || proxy.in_flight() == 1);
-    proxy.add("gateway", 2, second.addr);
+    let (mut proxy, mut client, _second, _held) = hanging_at_the_first_of_two(POST);
     let since = Instant::now();
     proxy.remove("gateway-1");
     assert_eq!(client.read_message().unwrap().status(), 200, "nothing was sent, so any request may go elsewhere");

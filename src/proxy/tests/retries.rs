@@ -84,13 +84,7 @@ fn a_connect_that_hangs_is_504() {
 
 #[test]
 fn a_connect_that_hangs_is_given_up_soon_where_another_replica_may_answer() {
-    let (_held, addr) = hanging();
-    let second = FakeReplica::answering(OK);
-    let mut proxy = Proxy::start(&[addr]);
-    let mut client = proxy.connect();
-    client.send(POST);
-    eventually("it is picked", || proxy.in_flight() == 1);
-    proxy.add("gateway", 2, second.addr);
+    let (proxy, _client, _second, _held) = hanging_at_the_first_of_two(POST);
     let mut others = proxy.connect();
     let since = Instant::now();
     // Round robin: one of the two is sent to the first.

@@ -20,7 +20,7 @@ use crate::peers::Peers;
 use crate::provider::Provider;
 use crate::proxy::{Admission, Context, Hold, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
-use crate::replica::{Health, Lifecycle, ProbeSpec, Replica, ReplicaId, ReplicaSpec};
+use crate::replica::{Health, Lifecycle, Replica, ReplicaId, ReplicaSpec};
 use crate::service::Policy;
 
 pub(in crate::proxy) const DEADLINE: Duration = Duration::from_secs(10);
@@ -266,6 +266,19 @@ pub(super) fn refusing() -> (socket2::Socket, SocketAddr) {
     (socket, addr)
 }
 
+/// A proxy with a client whose request `request` hangs in its connect to the only replica there was, before a second one came
+/// that answers; and what the connect hangs at.
+pub(super) fn hanging_at_the_first_of_two(request: &str) -> (Proxy, Talk, FakeReplica, Vec<socket2::Socket>) {
+    let (held, addr) = hanging();
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[addr]);
+    let mut client = proxy.connect();
+    client.send(request);
+    eventually("it is picked", || proxy.in_flight() == 1);
+    proxy.add("gateway", 2, second.addr);
+    (proxy, client, second, held)
+}
+
 /// An address at which connects hang for as long as the sockets live.
 pub(super) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
     let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -341,21 +354,9 @@ pub(in crate::proxy) fn settings() -> ProxySettings {
 }
 
 pub(in crate::proxy) fn spec(service: &str, number: u32, addr: SocketAddr) -> ReplicaSpec {
-    ReplicaSpec {
-        id: format!("{service}-{number}").into(),
-        provider: Provider::DOCKER,
-        service: service.into(),
-        name: format!("{service}-{number}"),
-        project: None,
-        number: Some(number),
-        image: None,
-        network: None,
-        addr,
-        weight: 1,
-        probe: ProbeSpec::default(),
-        drain_timeout: None,
-        max_concurrency: None,
-    }
+    let name = format!("{service}-{number}");
+    let bare = ReplicaSpec::at(addr, (&name).into(), Provider::DOCKER, service.into());
+    ReplicaSpec { name, number: Some(number), ..bare }
 }
 
 /// What workers share, with a registry that is empty, and who may change the settings.

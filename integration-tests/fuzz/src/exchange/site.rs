@@ -54,18 +54,9 @@ impl Site {
 
 fn spec(addr: SocketAddr) -> ReplicaSpec {
     ReplicaSpec {
-        id: "gateway-1".into(),
-        provider: Provider::STATIC,
-        service: "gateway".into(),
         name: "gateway-1".to_owned(),
-        project: None,
         number: Some(1),
-        image: None,
-        network: None,
-        addr,
-        weight: 1,
         probe: ProbeSpec { interval: Duration::from_secs(3600), ..ProbeSpec::default() },
-        drain_timeout: None,
-        max_concurrency: None,
+        ..ReplicaSpec::at(addr, "gateway-1".into(), Provider::STATIC, "gateway".into())
     }
 }
