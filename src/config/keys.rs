@@ -240,7 +240,7 @@ pub static KEYS: &[Key] = &[
         group: TIMEOUTS,
         value: "DURATION",
         fallback: Fallback::Text("2s"),
-        help: "How long a connect to a replica may take",
+        help: "How long a connect to a replica may take; half a second at the most where another replica could take the request",
         kind: Kind::Text(|d, t| put(&mut d.proxy.connect_timeout, parse::positive(t))),
     },
     Key {
