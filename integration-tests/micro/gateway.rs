@@ -34,19 +34,27 @@ impl Gateway {
         let (probed, stopped) = (registry.clone(), stop.clone());
         let prober = thread::spawn(move || probe(listener, probed, stopped));
         let mut gateway = Self { registry, writer, addr, stop, prober: Some(prober) };
-        for number in 1..=count {
-            gateway.upsert(number, 1);
-        }
+        let changes: Vec<_> = (1..=count).map(|number| gateway.running(number, 1)).collect();
+        gateway.writer.apply_all(changes);
         let deadline = Instant::now() + PATIENCE;
-        while !(1..=count).all(|number| gateway.is_ready(number)) {
+        while !gateway.are_ready() {
             assert!(Instant::now() < deadline, "the replicas did not become ready");
             thread::yield_now();
         }
         gateway
     }
 
+    fn are_ready(&self) -> bool {
+        self.registry.replicas("gateway").unwrap().list().iter().all(|replica| replica.is_pickable())
+    }
+
     /// Adds a replica, or tells of another weight; whether that was new.
     pub(crate) fn upsert(&mut self, number: u32, weight: u16) -> bool {
+        let change = self.running(number, weight);
+        self.writer.apply(change)
+    }
+
+    fn running(&self, number: u32, weight: u16) -> Change {
         let spec = ReplicaSpec {
             id: id(number).into(),
             provider: Provider::STATIC,
@@ -62,8 +70,7 @@ impl Gateway {
             drain_timeout: None,
             max_concurrency: None,
         };
-        let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
-        self.writer.apply(Change::Upsert { replica })
+        Change::Upsert { replica: Box::new(Sighting { spec, lifecycle: Lifecycle::Running }) }
     }
 
     /// Whether the replica of this number takes requests.
