@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Start};
 use crate::replica::Replica;
 use crate::service::ServiceName;
 
@@ -18,8 +18,7 @@ pub struct Replicas {
     local: Option<Arc<Self>>,
     known: usize,
     schedule: OnceLock<Schedule>,
-    /// Where the schedule begins.
-    hand: u64,
+    start: Start,
 }
 
 impl Replicas {
@@ -37,9 +36,9 @@ impl Replicas {
             let older = older.map(|older| older.local.as_deref().unwrap_or(older));
             Arc::new(Self::freeze_after(older, service.clone(), local))
         });
-        let hand = older.map_or(0, |older| older.schedule.get().map_or(older.hand, Schedule::hand));
-        let schedule = OnceLock::new();
-        Self { service, known: list.len(), list: list.into(), heaviest, local, schedule, hand }
+        let left = |older: &Self| older.schedule.get().map_or(older.start, Schedule::left);
+        let (schedule, start) = (OnceLock::new(), older.map(left).unwrap_or_default());
+        Self { service, known: list.len(), list: list.into(), heaviest, local, schedule, start }
     }
 
     /// Those that no peer runs, frozen likewise.
@@ -68,7 +67,7 @@ impl Replicas {
         if let Some(schedule) = self.schedule.get() {
             return schedule;
         }
-        let schedule = Schedule::new(&self.list, self.hand);
+        let schedule = Schedule::new(&self.list, self.start);
         self.schedule.get_or_init(|| schedule)
     }
 

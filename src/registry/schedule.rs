@@ -39,35 +39,44 @@ impl Turn {
     }
 }
 
+/// Where the schedule of the list before was left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Start {
+    /// Where on the circle the next turn is.
+    hand: u64,
+    /// How much weight filled a turn; 0 if there was no schedule.
+    unit: u32,
+}
+
 /// The turns of one round, and who is next.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     turns: Box<[Turn]>,
+    unit: u32,
     /// Counts on for ever. Every worker writes it, so it is on a line of its own.
     next: CachePadded<AtomicUsize>,
 }
 
 impl Schedule {
-    /// The turns of this list, from this place on.
-    pub(super) fn new(list: &[Arc<Replica>], hand: u64) -> Self {
-        let weights = || list.iter().map(|replica| u64::from(replica.spec().weight)).filter(|weight| *weight > 0);
-        // The mean of u16s is one, too.
-        let mean = u32::try_from(weights().sum::<u64>() / weights().count().max(1) as u64).unwrap_or(u32::MAX).max(1);
+    /// The turns of this list, from where those of the one before were left.
+    pub(super) fn new(list: &[Arc<Replica>], start: Start) -> Self {
+        let unit = unit(list, start.unit);
         let mut turns = Vec::with_capacity(list.len());
         for (replica, index) in list.iter().zip(0..) {
-            let many = u32::from(replica.spec().weight).div_ceil(mean);
-            let (start, whole) = (replica.incarnation().wrapping_mul(GOLDEN), many * mean * u32::from(FULL_RAMP));
-            let place = |nth: u32| start.wrapping_add(u64::MAX / u64::from(many) * u64::from(nth));
+            let many = u32::from(replica.spec().weight).div_ceil(unit);
+            let (first, whole) = (replica.incarnation().wrapping_mul(GOLDEN), many * unit * u32::from(FULL_RAMP));
+            let place = |nth: u32| first.wrapping_add(u64::MAX / u64::from(many) * u64::from(nth));
             turns.extend((0..many).map(|nth| Turn { place: place(nth), replica: index, whole }));
         }
         turns.sort_unstable_by_key(|turn| turn.place);
-        let next = turns.partition_point(|turn| turn.place < hand);
-        Self { turns: turns.into(), next: CachePadded::new(AtomicUsize::new(next)) }
+        let next = turns.partition_point(|turn| turn.place < start.hand);
+        Self { turns: turns.into(), unit, next: CachePadded::new(AtomicUsize::new(next)) }
     }
 
-    /// Where on the circle the next turn is.
-    pub(super) fn hand(&self) -> u64 {
-        self.at(self.next.load(Ordering::Relaxed)).map_or(0, |turn| turn.place)
+    /// Where the next list's schedule goes on.
+    pub(super) fn left(&self) -> Start {
+        let next = self.at(self.next.load(Ordering::Relaxed));
+        Start { hand: next.map_or(0, |turn| turn.place), unit: self.unit }
     }
 
     /// Takes the next turn, which nobody else gets; `None` if no replica has any.
@@ -84,6 +93,18 @@ impl Schedule {
     pub(crate) fn turns(&self) -> &[Turn] {
         &self.turns
     }
+}
+
+/// How much weight is to fill a turn: about the mean, so that there are at most three times as many turns as replicas, and
+/// at least every third of them is taken. As before if that will do, since with another one all that have several turns would
+/// have others.
+fn unit(list: &[Arc<Replica>], before: u32) -> u32 {
+    let weights = || list.iter().map(|replica| replica.spec().weight).filter(|weight| *weight > 0);
+    // The mean of such numbers is one, too.
+    let mean = weights().map(u64::from).sum::<u64>() / weights().count().max(1) as u64;
+    let mean = u32::try_from(mean).unwrap_or(u32::MAX).max(1);
+    let are_equal = weights().all(|weight| u32::from(weight) == mean);
+    if !are_equal && before <= mean * 2 && before * 2 >= mean { before } else { mean }
 }
 
 #[cfg(test)]

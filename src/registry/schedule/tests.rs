@@ -13,7 +13,7 @@ fn replicas(weights: &[u16]) -> Vec<Arc<Replica>> {
 /// The share that would fill each turn of a round, for each replica.
 fn wholes(list: &[Arc<Replica>]) -> Vec<Vec<u32>> {
     let mut wholes = vec![Vec::new(); list.len()];
-    for turn in Schedule::new(list, 0).turns() {
+    for turn in Schedule::new(list, Start::default()).turns() {
         wholes[turn.replica()].push(turn.whole() / u32::from(FULL_RAMP));
     }
     wholes
@@ -51,16 +51,25 @@ fn turns_are_no_more_than_three_times_the_replicas() {
 #[test]
 fn a_list_without_weights_has_no_turns() {
     for list in [replicas(&[]), replicas(&[0; 40])] {
-        let schedule = Schedule::new(&list, 7);
+        let schedule = Schedule::new(&list, Start { hand: 7, unit: 0 });
         assert!(schedule.take().is_none() && schedule.turns().is_empty());
-        assert_eq!(schedule.hand(), 0);
+        assert_eq!(schedule.left().hand, 0);
     }
+}
+
+#[test]
+fn turns_stay_as_many_until_the_mean_is_far_from_before() {
+    let unit = |weights: &[u16], before| unit(&replicas(weights), before);
+    assert_eq!([0, 1, 2, 4, 5].map(|before| unit(&[1, 1, 4], before)), [2, 1, 2, 4, 2]);
+    assert_eq!([0, 2, 6].map(|before| unit(&[3, 3, 3, 0], before)), [3; 3], "equal weights have one turn each");
+    assert_eq!(unit(&[65_535, 65_535, 65_534], 131_070), 65_534);
 }
 
 #[test]
 fn newcomers_are_spread_among_the_others() {
     let list = replicas(&[1; 1000]);
-    let is_new: Vec<_> = Schedule::new(&list, 0).turns().iter().map(|turn| turn.replica() >= 900).collect();
+    let is_new: Vec<_> =
+        Schedule::new(&list, Start::default()).turns().iter().map(|turn| turn.replica() >= 900).collect();
     let longest = is_new.split(|is_new| !is_new).map(<[bool]>::len).max();
     assert!(longest <= Some(3), "{longest:?} in a row");
 }

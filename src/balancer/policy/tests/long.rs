@@ -62,6 +62,8 @@ fn a_pick_looks_at_as_many_however_many_there_are() {
             for policy in Policy::ALL {
                 let (most, looked) = looks(policy, &replicas, 500);
                 assert!(most <= 2 * (DRAWS + LOOKS), "{policy}: {most} looks at once at {part} of {count}");
+                // Of few, all are looked at, and perhaps looked at again.
+                let mean = if count <= FEW { 3 * count } else { mean };
                 assert!(looked <= mean, "{policy}: {looked} looks at {part} of {count}, weights {weights:?}");
             }
         }
@@ -70,9 +72,9 @@ fn a_pick_looks_at_as_many_however_many_there_are() {
 
 #[test]
 fn one_that_can_be_picked_is_found_among_any_number_of_others() {
+    let replicas = frozen(&[(1, 0); 10_000]);
+    leave_ready(&replicas, 0.0, &mut Rng::with_seed(1));
     for policy in Policy::ALL {
-        let replicas = frozen(&[(1, 0); 10_000]);
-        leave_ready(&replicas, 0.0, &mut Rng::with_seed(1));
         assert!(next(policy, &replicas, &mut Rng::with_seed(1)).is_none(), "{policy}");
         for index in [0, 4_321, 9_999] {
             let one = &replicas.list()[index];
@@ -158,7 +160,7 @@ fn least_requests_passes_over_who_hangs() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn round_robin_takes_each_ready_one_once_a_round(
@@ -213,11 +215,17 @@ proptest! {
             for (count, more) in counts.iter_mut().zip(chosen(Policy::RoundRobin, &replicas, picks)) {
                 *count += more;
             }
-            // Some of the last hundred leave, and newcomers take their numbers.
-            let newcomers = of_weights(&weights, 300, rng);
-            let others = replicas.list()[200..].iter().zip(&newcomers.list()[200..]);
-            let others = others.map(|(old, new)| Arc::clone(if rng.u8(..10) == 0 { new } else { old }));
-            let list = staying.iter().cloned().chain(others).collect();
+            // One in ten of the last hundred leaves, and a newcomer takes its number.
+            let mut list = replicas.list().to_vec();
+            for old in list.iter_mut().skip(200) {
+                if rng.u8(..10) > 0 {
+                    continue;
+                }
+                let weight = weights[rng.usize(..weights.len())];
+                let new = Replica::new(ReplicaSpec { weight, ..old.spec().clone() }, Lifecycle::Running);
+                new.set_health(Health::Healthy);
+                *old = Arc::new(new);
+            }
             replicas = Replicas::freeze_after(Some(&replicas), "gateway".into(), list);
         }
         let staying = Replicas::freeze("gateway".into(), staying);
