@@ -48,13 +48,8 @@ impl Gateway {
         self.registry.replicas("gateway").unwrap().list().iter().all(|replica| replica.is_pickable())
     }
 
-    /// Adds a replica, or tells of another weight; whether that was new.
-    pub(crate) fn upsert(&mut self, number: u32, weight: u16) -> bool {
-        let change = self.running(number, weight);
-        self.writer.apply(change)
-    }
-
-    fn running(&self, number: u32, weight: u16) -> Change {
+    /// The word that the replica of this number runs and has this weight.
+    pub(crate) fn running(&self, number: u32, weight: u16) -> Change {
         let spec = ReplicaSpec {
             id: id(number).into(),
             provider: Provider::STATIC,
@@ -71,12 +66,6 @@ impl Gateway {
             max_concurrency: None,
         };
         Change::Upsert { replica: Box::new(Sighting { spec, lifecycle: Lifecycle::Running }) }
-    }
-
-    /// Whether the replica of this number takes requests.
-    pub(crate) fn is_ready(&self, number: u32) -> bool {
-        let replicas = self.registry.replicas("gateway").unwrap();
-        replicas.list().iter().any(|replica| replica.spec().number == Some(number) && replica.is_pickable())
     }
 }
 
