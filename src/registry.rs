@@ -6,10 +6,11 @@
 #![expect(clippy::disallowed_types, reason = "this is the room that holds the map")]
 
 mod follow;
+mod replicas;
 mod retire;
+mod schedule;
 mod subset;
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -19,68 +20,14 @@ use tokio::sync::{Notify, watch};
 use tracing::info;
 
 pub(crate) use self::follow::{change_after, count, forget_unlisted};
+pub use self::replicas::Replicas;
+use self::replicas::order;
+pub(crate) use self::schedule::Turn;
 use self::subset::Parting;
 use crate::change::{Change, Sighting};
 use crate::provider::{Provider, ProviderKind};
 use crate::replica::{Lifecycle, Replica, ReplicaId};
 use crate::service::ServiceName;
-
-/// The replicas of one service, frozen: membership never changes under a reader. The replicas' own atomics
-/// (lifecycle, health, in-flight) go on living.
-#[derive(Debug)]
-pub struct Replicas {
-    service: ServiceName,
-    list: Box<[Arc<Replica>]>,
-    heaviest: u16,
-    /// Those that no peer runs; `None`: all of them.
-    local: Option<Arc<Self>>,
-    known: usize,
-}
-
-impl Replicas {
-    /// Freezes a list, ordered by container number, then name, then id.
-    pub fn freeze(service: ServiceName, mut list: Vec<Arc<Replica>>) -> Self {
-        list.sort_by(|a, b| order(a, b));
-        let heaviest = list.iter().map(|r| r.spec().weight).max().unwrap_or(0);
-        let local = list.iter().any(|r| r.is_peer()).then(|| {
-            let local = list.iter().filter(|r| !r.is_peer()).cloned().collect();
-            Arc::new(Self::freeze(service.clone(), local))
-        });
-        Self { service, known: list.len(), list: list.into(), heaviest, local }
-    }
-
-    /// Those that no peer runs, frozen likewise.
-    pub fn local(self: &Arc<Self>) -> Arc<Self> {
-        Arc::clone(self.local.as_ref().unwrap_or(self))
-    }
-
-    /// The service they belong to.
-    pub fn service(&self) -> &ServiceName {
-        &self.service
-    }
-
-    /// The replicas in their fixed order.
-    pub fn list(&self) -> &[Arc<Replica>] {
-        &self.list
-    }
-
-    /// The greatest weight in the list, whether or not who has it can be picked.
-    pub fn heaviest(&self) -> u16 {
-        self.heaviest
-    }
-
-    /// How many replicas of the service are known, those outside of the subset among them.
-    pub fn known(&self) -> usize {
-        self.known
-    }
-}
-
-/// The order of a list: by container number, then name, then id.
-fn order(a: &Replica, b: &Replica) -> Ordering {
-    let number = |replica: &Replica| replica.spec().number.unwrap_or(u32::MAX);
-    let by_name = || a.spec().name.cmp(&b.spec().name).then_with(|| a.id().cmp(b.id()));
-    number(a).cmp(&number(b)).then_with(by_name)
-}
 
 #[derive(Debug)]
 struct Shared {
@@ -117,7 +64,7 @@ impl Registry {
     /// Every service's replicas as of now, ordered by name.
     pub fn services(&self) -> Vec<Arc<Replicas>> {
         let mut all: Vec<_> = self.shared.services.iter().map(|entry| Arc::clone(entry.value())).collect();
-        all.sort_by(|a, b| a.service.cmp(&b.service));
+        all.sort_by(|a, b| a.service().cmp(b.service()));
         all
     }
 }

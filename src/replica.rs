@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_utils::CachePadded;
 
-use self::standing::{LatencyCell, Load};
+use self::standing::{LatencyCell, Load, TurnCell};
 use crate::metrics::ReplicaMetrics;
 use crate::provider::{Provider, ProviderKind};
 use crate::service::ServiceName;
@@ -133,7 +133,7 @@ pub struct ReplicaState {
     /// Leases held and failures in a row, and the balancer's own bookkeeping: written on every request, so on lines of
     /// their own.
     load: CachePadded<Load>,
-    turn: CachePadded<AtomicU64>,
+    turn: CachePadded<TurnCell>,
     latency: CachePadded<LatencyCell>,
     metrics: ReplicaMetrics,
     story: Mutex<Story>,
@@ -158,7 +158,7 @@ impl ReplicaState {
             ejection_depth: AtomicU32::new(0),
             ramp: AtomicU16::new(FULL_RAMP),
             load: CachePadded::default(),
-            turn: CachePadded::new(AtomicU64::new(0)),
+            turn: CachePadded::default(),
             latency: CachePadded::default(),
             metrics: ReplicaMetrics::default(),
             story: Mutex::new(Story { since: SystemTime::now(), last_error: None }),
@@ -319,7 +319,7 @@ impl Replica {
     }
 
     /// The balancer's bookkeeping for fair turns; only the balancer reads or writes it.
-    pub(crate) fn turn_cell(&self) -> &AtomicU64 {
+    pub(crate) fn turn_cell(&self) -> &TurnCell {
         &self.state.turn
     }
 

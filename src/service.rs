@@ -48,7 +48,7 @@ pub enum Policy {
     P2c,
     /// One after the other.
     RoundRobin,
-    /// The one with the fewest requests in flight of all.
+    /// The one with the fewest requests in flight: of all, or of some drawn at random where they are many.
     LeastRequests,
     /// Any.
     Random,

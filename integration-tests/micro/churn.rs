@@ -144,10 +144,10 @@ fn write(gateway: &mut Gateway, is_changing: bool, shared: &Shared) -> u64 {
         }
         // A fact of one that stays: a new list with new versions of the same replicas.
         let (round, number) = (turn / STAYING, turn % STAYING);
-        changes += u64::from(gateway.upsert(1 + number, if round % 2 == 0 { 2 } else { 1 }));
-        changes += u64::from(gateway.upsert(guest, 1));
+        changes += u64::from(upsert(gateway, 1 + number, if round % 2 == 0 { 2 } else { 1 }));
+        changes += u64::from(upsert(gateway, guest, 1));
         turn += 1;
-        if gateway.is_ready(guest) {
+        if is_ready(gateway, guest) {
             let id = || ReplicaId::from(id(guest));
             gateway.writer.apply(Change::Drain { provider: Provider::STATIC, id: id() });
             shared.left.store(guest, Ordering::SeqCst);
@@ -157,6 +157,18 @@ fn write(gateway: &mut Gateway, is_changing: bool, shared: &Shared) -> u64 {
     }
     shared.is_over.store(true, Ordering::Relaxed);
     changes
+}
+
+/// Adds a replica, or tells of another weight; whether that was new.
+fn upsert(gateway: &mut Gateway, number: u32, weight: u16) -> bool {
+    let change = gateway.running(number, weight);
+    gateway.writer.apply(change)
+}
+
+/// Whether the replica of this number takes requests.
+fn is_ready(gateway: &Gateway, number: u32) -> bool {
+    let replicas = gateway.registry.replicas("gateway").unwrap();
+    replicas.list().iter().any(|replica| replica.spec().number == Some(number) && replica.is_pickable())
 }
 
 /// CPU time of this thread.

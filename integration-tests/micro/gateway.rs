@@ -34,19 +34,22 @@ impl Gateway {
         let (probed, stopped) = (registry.clone(), stop.clone());
         let prober = thread::spawn(move || probe(listener, probed, stopped));
         let mut gateway = Self { registry, writer, addr, stop, prober: Some(prober) };
-        for number in 1..=count {
-            gateway.upsert(number, 1);
-        }
+        let changes: Vec<_> = (1..=count).map(|number| gateway.running(number, 1)).collect();
+        gateway.writer.apply_all(changes);
         let deadline = Instant::now() + PATIENCE;
-        while !(1..=count).all(|number| gateway.is_ready(number)) {
+        while !gateway.are_ready() {
             assert!(Instant::now() < deadline, "the replicas did not become ready");
             thread::yield_now();
         }
         gateway
     }
 
-    /// Adds a replica, or tells of another weight; whether that was new.
-    pub(crate) fn upsert(&mut self, number: u32, weight: u16) -> bool {
+    fn are_ready(&self) -> bool {
+        self.registry.replicas("gateway").unwrap().list().iter().all(|replica| replica.is_pickable())
+    }
+
+    /// The word that the replica of this number runs and has this weight.
+    pub(crate) fn running(&self, number: u32, weight: u16) -> Change {
         let spec = ReplicaSpec {
             id: id(number).into(),
             provider: Provider::STATIC,
@@ -62,14 +65,7 @@ impl Gateway {
             drain_timeout: None,
             max_concurrency: None,
         };
-        let replica = Box::new(Sighting { spec, lifecycle: Lifecycle::Running });
-        self.writer.apply(Change::Upsert { replica })
-    }
-
-    /// Whether the replica of this number takes requests.
-    pub(crate) fn is_ready(&self, number: u32) -> bool {
-        let replicas = self.registry.replicas("gateway").unwrap();
-        replicas.list().iter().any(|replica| replica.spec().number == Some(number) && replica.is_pickable())
+        Change::Upsert { replica: Box::new(Sighting { spec, lifecycle: Lifecycle::Running }) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::{array, iter};
 
 use fastrand::Rng;
 
@@ -11,8 +12,17 @@ use crate::registry::Replicas;
 use crate::replica::{FULL_RAMP, Replica};
 use crate::service::Policy;
 
-/// Draws before [`draw`] looks at every replica: enough unless most are not ready or the weights are far apart.
+/// Draws before [`draw`] looks further: enough unless most are not ready or the weights are far apart.
 const DRAWS: usize = 8;
+
+/// In a list of no more than these each replica may be looked at: exact, and as cheap as anything else.
+const FEW: usize = 32;
+
+/// In a longer list, looks before each is looked at after all: enough if one in thirty can be picked.
+const LOOKS: usize = 128;
+
+/// Of how many `least-requests` takes the least in a longer list.
+const SAMPLE: usize = 8;
 
 /// The next replica by `policy` of those that `fit`; `now` is asked only by a policy that minds the time.
 pub(super) fn choose<'a>(
@@ -31,12 +41,24 @@ pub(super) fn choose<'a>(
                 Some(other) if policy == Policy::Ewma => latency::sooner(one, other, now()),
                 _ => None,
             }
-            .or_else(|| lightest([one].into_iter().chain(other), View::Pair))
+            .or_else(|| lightest([one].into_iter().chain(other), View::Drawn))
+        }
+        Policy::RoundRobin if is_long(replicas) => {
+            turn::next(replicas, LOOKS, &fits).or_else(|| turn::take(all(), View::All))
         }
         Policy::RoundRobin => turn::take(all(), View::All),
+        Policy::LeastRequests if is_long(replicas) => {
+            let mut draws = scheduled(replicas, rng, &fits);
+            let sample: [_; SAMPLE] = array::from_fn(|_| draws.next());
+            lightest(sample.into_iter().flatten(), View::Drawn).or_else(|| lightest(all(), View::All))
+        }
         Policy::LeastRequests => lightest(all(), View::All),
         Policy::Random => draw(replicas, rng, &fits),
     }
+}
+
+fn is_long(replicas: &Replicas) -> bool {
+    replicas.list().len() > FEW
 }
 
 /// Draws a replica that `fits`, each with a chance in proportion to its share.
@@ -53,6 +75,11 @@ fn draw<'a>(replicas: &'a Replicas, rng: &mut Rng, fits: impl Fn(&Replica) -> bo
             return Some(replica);
         }
     }
+    if is_long(replicas)
+        && let Some(replica) = scheduled(replicas, rng, &fits).next()
+    {
+        return Some(replica);
+    }
     let (mut drawn, mut total) = (None, 0);
     for replica in list.iter().filter(|replica| fits(replica)) {
         let share = u64::from(replica.share());
@@ -62,6 +89,26 @@ fn draw<'a>(replicas: &'a Replicas, rng: &mut Rng, fits: impl Fn(&Replica) -> bo
         }
     }
     drawn
+}
+
+/// Replicas that `fit`, each drawn with a chance in proportion to its share, of so many draws as there may be looks.
+///
+/// Out of the schedule, in which who has a greater weight has more turns: so at least every other draw is good, however far
+/// apart the weights are, if all of them fit.
+fn scheduled<'a>(
+    replicas: &'a Replicas,
+    rng: &mut Rng,
+    fits: impl Fn(&Replica) -> bool,
+) -> impl Iterator<Item = &'a Arc<Replica>> {
+    let turns = replicas.schedule().turns();
+    let draw = move || {
+        let turn = turns.get(rng.usize(..turns.len().max(1)))?;
+        replicas
+            .list()
+            .get(turn.replica())
+            .filter(|replica| fits(replica) && has_luck(replica.share(), turn.whole(), rng))
+    };
+    iter::repeat_with(draw).take(LOOKS).flatten()
 }
 
 /// Whether one with this share takes part in a draw, where the greatest share always does.

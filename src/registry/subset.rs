@@ -124,12 +124,13 @@ impl RegistryWriter {
 
     /// What of a service is to be published.
     pub(super) fn part_of(&mut self, service: &ServiceName, gone: &mut Vec<Arc<Replica>>) -> Replicas {
+        let older = self.registry.replicas(service.as_str());
         let list = match self.parting.subset {
             None => self.members.get(service).cloned().unwrap_or_default(),
             Some(subset) => self.choose(subset, service, gone),
         };
         let known = self.members.get(service).map_or(0, Vec::len);
-        Replicas { known, ..Replicas::freeze(service.clone(), list) }
+        Replicas::freeze_after(older.as_deref(), service.clone(), list).of_known(known)
     }
 
     /// The subset, and of those that were published before whoever drains or has

@@ -21,6 +21,13 @@ pub(super) struct Load {
     failures: AtomicU32,
 }
 
+/// Where a replica is in its turns, and what it has saved up for one. The balancer gives them their meaning.
+#[derive(Debug, Default)]
+pub(crate) struct TurnCell {
+    pub(crate) at: AtomicU64,
+    pub(crate) savings: AtomicU32,
+}
+
 /// What the policy `ewma` knows of a replica's latency: an average, 0 where there is none, and when it was written, both
 /// in nanoseconds. The balancer gives them their meaning.
 #[derive(Debug, Default)]
