@@ -70,7 +70,7 @@ const ALL: &[&str] = &[
 
 /// What comes from outside, and the only places (files or rooms) that may use it.
 const KEPT_IN: &[(&str, &[&str])] = &[
-    ("bollard", &["discovery/docker/client.rs"]),
+    ("bollard", &["discovery/docker/client.rs", "discovery/docker/client/"]),
     ("dashmap", &["registry.rs"]),
     ("hickory_resolver", &["discovery/dns/resolver.rs"]),
     ("listenfd", &["config/"]),

@@ -10,8 +10,8 @@ use super::docker_host::{self, DockerHost};
 use super::parse::{self, StaticReplica};
 use super::settings::headers::{Direction, HeaderRules};
 use super::settings::{
-    DnsRules, DockerSettings, LogSettings, PeerSettings, ProxySettings, ReplicaDefaults, Settings, ShutdownSettings,
-    SubsetSettings, SwarmSettings, Token,
+    DnsRules, DockerSettings, LogSettings, ManagerHost, PeerSettings, ProxySettings, ReplicaDefaults, Settings,
+    ShutdownSettings, SubsetSettings, SwarmSettings, Token,
 };
 use crate::provider::Provider;
 use crate::replica::{ReplicaId, ReplicaSpec};
@@ -125,19 +125,9 @@ impl Draft {
     }
 
     /// What keeps a Swarm from being followed as it was asked for.
-    pub(super) fn complaint_about_managers(&self) -> Option<String> {
-        if !self.is_swarm {
-            return None;
-        }
-        if self.no_docker {
-            return Some("true needs an engine, which is a manager of the Swarm; leave out --no-docker".to_owned());
-        }
-        let engines = docker_host::settings(&self.docker_hosts, &self.docker);
-        let odd = engines.iter().find(|engine| engine.cert_path.is_some() || engine.host.starts_with("ssh:"))?;
-        Some(format!(
-            "true reaches managers by unix:// or tcp:// without certificates, not as {:?}; put a socket proxy before it",
-            odd.host
-        ))
+    pub(super) fn complaint_about_managers(&self) -> Option<&'static str> {
+        let is_without = self.is_swarm && self.no_docker;
+        is_without.then_some("true needs an engine, which is a manager of the Swarm; leave out --no-docker")
     }
 
     /// What the filled-in draft comes to.
@@ -146,7 +136,7 @@ impl Draft {
         self.docker.defaults = self.defaults.clone();
         let dns = self.dns_settings();
         let engines = if self.no_docker { Vec::new() } else { docker_host::settings(&self.docker_hosts, &self.docker) };
-        let hosts = engines.iter().map(|engine| engine.host.clone()).collect();
+        let hosts = engines.iter().map(ManagerHost::from).collect();
         let swarm = self.is_swarm.then(|| SwarmSettings {
             poll: self.swarm_poll,
             idle_poll: self.swarm_idle_poll,

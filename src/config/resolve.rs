@@ -193,7 +193,7 @@ impl Sources {
             errors.extend(clashes.map(|complaint| Error::Value { place: place(DOCKER_HOST), complaint }));
         }
         if let Some(complaint) = draft.complaint_about_managers() {
-            errors.push(Error::Value { place: place("swarm"), complaint });
+            errors.push(Error::Value { place: place("swarm"), complaint: complaint.to_owned() });
         }
         let (listen, admin) = (draft.proxy.listen, draft.admin_listen);
         // A port that somebody else keeps is none that we bind.

@@ -21,7 +21,7 @@ use crate::replica::{ProbeSpec, ReplicaSpec};
 use crate::service::{Policy, ServiceName};
 
 pub use self::dns::{DnsOnEmpty, DnsQuestion, DnsRules, DnsSettings, DnsTarget};
-pub use self::swarm::SwarmSettings;
+pub use self::swarm::{ManagerHost, SwarmSettings};
 
 pub use self::headers::HeaderSettings;
 

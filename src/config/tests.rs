@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
@@ -10,9 +11,9 @@ use proptest::prelude::*;
 use super::keys::{CONFIG, KEYS};
 use super::settings::{
     Advertised, DnsOnEmpty, DnsQuestion, DnsRules, DnsTarget, EjectSettings, HoldSettings, LimitSettings, ListenFrom,
-    LogFormat, Settings, SubsetSettings,
+    LogFormat, ManagerHost, Settings, SubsetSettings,
 };
-use super::{Error, Errors, Flags, Resolved, Sources};
+use super::{Error, Errors, Flags, Resolved, Sources, watched};
 use crate::metrics::Fault;
 use crate::replica::Statuses;
 use crate::service::Policy;
@@ -282,21 +283,40 @@ fn with_swarm_the_engine_is_a_manager() {
     let swarm = swarm.unwrap();
     assert_eq!(
         (docker.len(), swarm.provider.to_string(), swarm.hosts),
-        (0, "swarm".to_owned(), vec!["tcp://m:2375".to_owned()])
+        (0, "swarm".to_owned(), vec![ManagerHost { host: "tcp://m:2375".to_owned(), cert_path: None }])
     );
     assert_eq!((swarm.service.as_str(), swarm.project.as_deref(), swarm.port), ("api", Some("shop"), Some(81)));
     assert_eq!(swarm.defaults.drain_timeout, Some(Duration::from_secs(8)));
     assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_millis(200), Duration::from_secs(5)));
-    let managers = settings(&["--swarm", "--docker-host", "unix:///a.sock,tcp://m:2375,unix:///b.sock"], &[]);
-    assert_eq!(managers.swarm.unwrap().hosts, ["unix:///a.sock", "tcp://m:2375", "unix:///b.sock"]);
     let swarm = settings(&["--swarm", "--swarm-poll", "1s", "--swarm-idle-poll=1m"], &[]).swarm.unwrap();
     assert_eq!((swarm.poll, swarm.idle_poll), (Duration::from_secs(1), Duration::from_secs(60)));
-    let by_ssh = complaints(&["--swarm", "--docker-host", "ssh://me@vm"], &[]);
-    assert!(by_ssh.len() == 1 && by_ssh[0].contains("put a socket proxy before it"), "{by_ssh:?}");
     assert_eq!(
         complaints(&["--swarm", "--no-docker", "--static", "a=10.1.1.1:1"], &[]),
         ["--swarm: true needs an engine, which is a manager of the Swarm; leave out --no-docker"]
     );
+}
+
+#[test]
+fn managers_are_reached_by_all_that_engines_are() {
+    let all = "unix:///a.sock,tcp://b:2376,ssh://me@c,b2=tcp://b:2375?cert-path=off,tcp://d:2376?cert-path=/d";
+    let resolved = settings(&["--swarm", "--docker-host", all, "--docker-cert-path=/all"], &[]);
+    let managers = resolved.swarm.as_ref().unwrap().hosts.iter();
+    let managers: Vec<_> = managers.map(|one| (one.host.as_str(), one.cert_path.as_deref())).collect();
+    let path = |path| Some(Path::new(path));
+    assert_eq!(
+        managers,
+        [
+            ("unix:///a.sock", None),
+            ("tcp://b:2376", path("/all")),
+            ("ssh://me@c", None),
+            ("tcp://b:2375", None),
+            ("tcp://d:2376", path("/d"))
+        ]
+    );
+    let told = watched::lines(&resolved).remove(0);
+    let expected = "swarm at unix:///a.sock, or tcp://b:2376 with the certificates in /all, or ssh://me@c, or \
+        tcp://b:2375, or tcp://d:2376 with the certificates in /d: tasks on all nodes; ";
+    assert!(told.starts_with(expected), "{told}");
 }
 
 #[test]

@@ -2,24 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::settings::{DnsSettings, DockerSettings, PeerSettings, Settings, SwarmSettings};
+
+/// Where an engine is: `tcp://10.1.1.2:2376 with the certificates in /etc/vm-2`
+fn engine(host: &str, cert_path: Option<&Path>) -> String {
+    let certificates = cert_path.map(|path| format!(" with the certificates in {}", path.display()));
+    format!("{host}{}", certificates.unwrap_or_default())
+}
 
 impl DockerSettings {
     /// `docker:vm-2 at tcp://10.1.1.2:2375: …`
     fn watched(&self) -> String {
         let project =
             self.project.as_deref().map_or("evenkeel's own project".to_owned(), |name| format!("project {name}"));
-        let certificates = self.cert_path.as_ref().map(|path| format!(" with the certificates in {}", path.display()));
         let dialled = match &self.published_at {
             Some(host) => format!("dialled at the ports published on {host}, unless evenkeel runs there"),
             None => "dialled at their own addresses".to_owned(),
         };
         format!(
-            "{} at {}{}: container events; service {} of {project} and what is labelled evenkeel.enable=true, {dialled}",
+            "{} at {}: container events; service {} of {project} and what is labelled evenkeel.enable=true, {dialled}",
             self.provider,
-            self.host,
-            certificates.unwrap_or_default(),
+            engine(&self.host, self.cert_path.as_deref()),
             self.service
         )
     }
@@ -29,10 +34,11 @@ impl SwarmSettings {
     /// `swarm at unix:///var/run/docker.sock: …`
     fn watched(&self) -> String {
         let stack = self.project.as_deref().map_or("evenkeel's own stack".to_owned(), |name| format!("stack {name}"));
+        let managers: Vec<_> = self.hosts.iter().map(|one| engine(&one.host, one.cert_path.as_deref())).collect();
         format!(
             "{} at {}: tasks on all nodes; service {} of {stack} and what is labelled evenkeel.enable=true, dialled at their own addresses",
             self.provider,
-            self.hosts.join(", or "),
+            managers.join(", or "),
             self.service
         )
     }

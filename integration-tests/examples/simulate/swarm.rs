@@ -90,11 +90,12 @@ fn spec(tasks: usize, port: u16) -> ServiceSpec {
 pub(crate) async fn simulate(tasks: u32, churn: Churn) -> Result<Row> {
     let mut swarm = Swarm::start(tasks).await?;
     let docker = DockerSettings {
+        host: swarm.manager.host(),
         project: Some("sim".to_owned()),
         network: Some(NETWORK.to_owned()),
         ..DockerSettings::default()
     };
-    let followed = SwarmSettings::new(vec![swarm.manager.host()], &docker);
+    let followed = SwarmSettings::new(vec![(&docker).into()], &docker);
     let settings = Settings { swarm: Some(followed), ..local() };
     fleet::watch(settings, tasks as usize, churn, |number, observer| swarm.change(number, observer)).await
 }

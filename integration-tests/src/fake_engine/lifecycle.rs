@@ -1,7 +1,7 @@
 //! What happens to the fake engine's containers: each function changes the state first and then emits the events
 //! that a real engine was seen to emit, in its order.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::container::{Container, ContainerId, Status, random_hex};
 use super::events::Event;
@@ -67,6 +67,14 @@ impl FakeEngine {
     pub fn restart_at(&self, id: &ContainerId, network: &str, ip: impl Into<IpAddr>) {
         let ip = ip.into();
         self.restart_with(id, |container| container.spec.networks.entry(network.to_owned()).or_default().set(ip));
+    }
+
+    /// A restart after which its published TCP port is another one of the host: the engine takes any that is free.
+    pub fn restart_published(&self, id: &ContainerId, at: SocketAddr, port: u16) {
+        self.restart_with(id, |container| {
+            container.spec.published.retain(|(_, published)| *published != port);
+            container.spec.published.push((at, port));
+        });
     }
 
     fn restart_with(&self, id: &ContainerId, change: impl FnOnce(&mut Container)) {

@@ -98,8 +98,33 @@ async fn a_restart_on_another_host_is_dialled_at_its_new_port() {
     let (sidecar, other) = two_hosts().await;
     let (id, before) = other.run_published(1, "before");
     sidecar.until_ready(&["gateway-1@vm-2"]).await;
+    assert_eq!(sidecar.spread(5).await.into_keys().collect::<Vec<_>>(), ["before"]);
+    // The old port goes on answering, so that nothing but what the engine says tells of the new one.
+    let after = TestReplica::start_at("after", SocketAddr::new(other.address, 0)).expect("a free port");
+    assert_ne!(before.addr(), after.addr());
+    let at = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), after.addr().port());
+    other.engine.restart_published(&id, at, PORT);
+    let addr = after.addr().to_string();
+    eventually(PATIENCE, "the same container is at the new port", async || {
+        sidecar.replica("gateway-1@vm-2").await.is_some_and(|replica| {
+            assert_eq!(replica["id"], id.as_str());
+            replica["addr"] == addr.as_str() && replica["state"] == "ready"
+        })
+    })
+    .await;
+    let requests = before.requests();
+    assert_eq!(sidecar.spread(5).await.into_keys().collect::<Vec<_>>(), ["after"]);
+    assert_eq!(before.requests(), requests);
+}
+
+#[tokio::test]
+async fn a_container_in_place_of_another_is_dialled_at_its_own_port() {
+    let (sidecar, other) = two_hosts().await;
+    let (id, before) = other.run_published(1, "before");
+    sidecar.until_ready(&["gateway-1@vm-2"]).await;
     other.engine.remove(&id);
     drop(before);
+    sidecar.until_gone("gateway-1@vm-2").await;
     let (_, _after) = other.run_published(1, "after");
     sidecar.until_ready(&["gateway-1@vm-2"]).await;
     assert_eq!(sidecar.spread(5).await.into_keys().collect::<Vec<_>>(), ["after"]);

@@ -41,7 +41,7 @@ impl Fleet {
         let service = swarm.create_service(&spec);
         let sidecar = Sidecar::start_with(|settings| {
             let docker = settings.docker.remove(0);
-            let mut swarm = SwarmSettings::new(vec![docker.host.clone()], &docker);
+            let mut swarm = SwarmSettings::new(vec![(&docker).into()], &docker);
             change(&mut swarm);
             settings.swarm = Some(swarm);
         });

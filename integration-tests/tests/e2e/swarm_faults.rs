@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evenkeel::config::settings::ManagerHost;
 use integration_tests::fake_engine::Endpoint;
 use integration_tests::{FakeEngine, eventually};
 
@@ -45,26 +46,40 @@ async fn a_drain_outlasts_the_managers_absence() {
 }
 
 #[tokio::test]
-async fn the_next_manager_takes_over() {
+async fn the_next_manager_takes_over_and_the_first_again_once_that_is_lost() {
     let second = FakeEngine::start();
-    let host = second.host();
+    let other = ManagerHost { host: second.host(), cert_path: None };
     let (fleet, tasks, mut later) =
-        Fleet::with(&TWO, &["gateway.3@node-2"], |settings| settings.hosts.push(host)).await;
+        Fleet::with(&TWO, &["gateway.3@node-2"], |settings| settings.hosts.push(other)).await;
     fleet.swarm.add_manager(&second);
+    let first = &fleet.sidecar.engine;
     let traffic = Traffic::start(fleet.sidecar.proxy(), 4);
-    fleet.sidecar.engine.go_away().await;
+    first.go_away().await;
     eventually(PATIENCE, "it is asked", async || second.open_streams() == 1).await;
     fleet.sidecar.until_connected(true).await;
     let _third = fleet.run(later.remove(0));
     fleet.swarm.update_service(&fleet.service, &fleet.spec);
     fleet.sidecar.until_state("gateway.3@node-2", "ready").await;
+
+    // That the first one is back is no reason to leave the second.
+    first.come_back();
+    let asked = first.requests(Endpoint::Version);
     fleet.end(&tasks[1]).await;
     fleet.sidecar.until_ready(&["gateway.1@node-1", "gateway.3@node-2"]).await;
+    assert_eq!((first.requests(Endpoint::Version), first.open_streams(), second.open_streams()), (asked, 0, 1));
 
-    // And the first one again, when the second is lost.
-    fleet.sidecar.engine.come_back();
     second.stall();
-    eventually(PATIENCE, "it is asked again", async || fleet.sidecar.engine.open_streams() == 1).await;
+    eventually(PATIENCE, "it is asked again", async || first.open_streams() == 1).await;
+    fleet.sidecar.until_connected(true).await;
+    fleet.swarm.set_node_state(&fleet.nodes[1], "down");
+    fleet.until_polled().await;
+
+    // Nobody is there, and then the first one.
+    first.go_away().await;
+    fleet.sidecar.until_connected(false).await;
+    assert_eq!(fleet.sidecar.spread(20).await.len(), 2, "the last truth goes on");
+    first.come_back();
+    eventually(PATIENCE, "it is found", async || first.open_streams() == 1).await;
     fleet.sidecar.until_connected(true).await;
     assert_eq!(traffic.stop().await.failures, Vec::<String>::new());
 }

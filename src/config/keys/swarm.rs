@@ -9,7 +9,7 @@ pub(super) const SWARM: Key = Key {
     group: DOCKER,
     value: "BOOL",
     fallback: Fallback::Text("false"),
-    help: "Follow the tasks of a Docker Swarm, on all its nodes, through the first manager of --docker-host that answers, instead of those engines' containers",
+    help: "Follow the tasks of a Docker Swarm, on all its nodes, through one manager of --docker-host at a time, the next when it is lost, instead of those engines' containers",
     kind: Kind::Switch(|d, t| put(&mut d.is_swarm, parse::switch(t))),
 };
 

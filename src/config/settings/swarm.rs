@@ -1,18 +1,34 @@
 //! What following a Swarm takes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{DockerSettings, ReplicaDefaults};
 use crate::provider::{Provider, ProviderKind};
 use crate::service::ServiceName;
 
+/// The engine of one manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagerHost {
+    /// Where it is: `unix:///path`, `tcp://host:port` or `ssh://user@host`.
+    pub host: String,
+    /// The directory with `ca.pem`, `cert.pem` and `key.pem`; `None`: it does not speak TLS.
+    pub cert_path: Option<PathBuf>,
+}
+
+impl From<&DockerSettings> for ManagerHost {
+    fn from(engine: &DockerSettings) -> Self {
+        Self { host: engine.host.clone(), cert_path: engine.cert_path.clone() }
+    }
+}
+
 /// One Swarm to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwarmSettings {
     /// As which provider the registry knows it.
     pub provider: Provider,
-    /// Its managers, `unix:///path` or `tcp://host:port`, in the order in which they are asked.
-    pub hosts: Vec<String>,
+    /// Its managers, in the order in which they are asked.
+    pub hosts: Vec<ManagerHost>,
     /// The service that is balanced without any label, with or without the stack's name.
     pub service: ServiceName,
     /// The stack; `None`: the sidecar's own.
@@ -33,7 +49,7 @@ pub struct SwarmSettings {
 
 impl SwarmSettings {
     /// The Swarm of which these are managers, with whatever else holds for one Docker engine.
-    pub fn new(hosts: Vec<String>, docker: &DockerSettings) -> Self {
+    pub fn new(hosts: Vec<ManagerHost>, docker: &DockerSettings) -> Self {
         Self {
             provider: Provider::only(ProviderKind::Swarm),
             hosts,

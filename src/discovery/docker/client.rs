@@ -1,36 +1,36 @@
-//! The connection to a Docker engine: the only file that knows bollard. Everything it hands out is in our own words.
+//! The connection to a Docker engine: only this file and `read` know bollard. Everything it hands out is in our own words.
 
 #![expect(clippy::disallowed_types, reason = "this is the file that talks to bollard")]
 
-use std::collections::{BTreeMap, HashMap};
+mod read;
+
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
-    ContainerSummaryHealthStatusEnum, ContainerSummaryStateEnum, EndpointSettings, EventMessage, EventMessageTypeEnum,
-    Health, HealthStatusEnum, PortBinding, PortMap, PortSummary, PortSummaryTypeEnum,
-};
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions, ListContainersOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as BollardError};
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{Request, StatusCode};
 use tokio::net::lookup_host;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub(in crate::discovery) use super::error::DockerError;
 
-use super::container::{Container, Details, Endpoint, Published, RunState, health_in_status};
-use super::event::{Event, FILTERS, Filters, Message, MessageKind};
-use super::signal::Signal;
+use self::read::{read_inspect, read_message, read_row};
+use super::container::Container;
+use super::event::{Event, FILTERS, Filters, Message};
 use super::ssh::{Complaint, Ssh};
 use super::tls::Tls;
-use super::transport::{Dial, Transport, TransportError};
+use super::transport::{Plain, Transport, TransportError};
 
 /// How long the engine may take for an answer of a few lines.
 const SHORT_ANSWER: Duration = Duration::from_secs(3);
@@ -43,11 +43,18 @@ const STREAM_HEAD_SECONDS: u64 = 120;
 const INSPECTS: usize = 32;
 /// The same where each connection is a login.
 const INSPECTS_BY_SSH: usize = 3;
+/// The longest answer that is read for [`Client::get`], in bytes: some fifty thousand tasks of a Swarm.
+const LONGEST: usize = 256 * 1024 * 1024;
 
-/// A connection to one engine. Cheap to clone; each call opens a socket of its own.
+/// A connection to one engine. Cheap to clone; each call opens a socket of its own, or takes one that was kept where a
+/// new one costs a handshake.
 #[derive(Clone)]
 pub(in crate::discovery) struct Client {
     docker: Docker,
+    /// The way to the same engine for what bollard has no words for.
+    transport: Arc<Transport>,
+    /// The engine's name in URLs.
+    authority: String,
     origin: Origin,
     inspects: Arc<Semaphore>,
 }
@@ -59,43 +66,60 @@ struct Origin {
     complaint: Complaint,
 }
 
-/// An engine that is reached over connections of our own making.
-fn over(dial: impl Dial + 'static) -> Result<Docker, BollardError> {
-    let transport = Arc::new(Transport::new(dial));
+/// What bollard says to an engine that is reached over connections of our own making.
+fn over(transport: &Arc<Transport>) -> Result<Docker, BollardError> {
+    let transport = Arc::clone(transport);
     let send = move |request: BollardRequest| {
         let transport = Arc::clone(&transport);
-        async move {
-            transport.send(request).await.map_err(|error| match error {
-                TransportError::Dial(error) => BollardError::from(error),
-                TransportError::Http(error) => BollardError::from(error),
-            })
-        }
+        async move { transport.send(request).await.map_err(in_bollards_words) }
     };
     Docker::connect_with_custom_transport(send, Some("http://docker"), STREAM_HEAD_SECONDS, API_DEFAULT_VERSION)
+}
+
+fn in_bollards_words(error: TransportError) -> BollardError {
+    match error {
+        TransportError::Dial(error) => BollardError::from(error),
+        TransportError::Http(error) => BollardError::from(error),
+    }
 }
 
 impl Client {
     /// Connects to the engine and agrees on an API version.
     pub(in crate::discovery) async fn connect(host: &str, cert_path: Option<&Path>) -> Result<Self, DockerError> {
+        Self::connect_with(host, cert_path, Ssh::PROGRAM).await
+    }
+
+    /// The same with another program in place of `ssh`.
+    pub(in crate::discovery) async fn connect_with(
+        host: &str,
+        cert_path: Option<&Path>,
+        ssh: &str,
+    ) -> Result<Self, DockerError> {
         let bad_host = || DockerError::BadHost { host: host.to_owned() };
         let origin = Origin { host: host.to_owned(), complaint: Complaint::default() };
         let (scheme, rest) = host.split_once("://").ok_or_else(bad_host)?;
+        let transport = Arc::new(match (scheme, cert_path) {
+            ("unix", _) => Transport::new(Plain::Unix(rest.into())),
+            ("tcp", Some(directory)) => Transport::new(
+                Tls::new(rest, directory).map_err(|cause| DockerError::Tls { host: host.to_owned(), cause })?,
+            ),
+            ("tcp" | "http", _) => Transport::new(Plain::Tcp(rest.to_owned())),
+            ("ssh", _) => Transport::new(Ssh::new(ssh, host, origin.complaint.clone())),
+            _ => return Err(bad_host()),
+        });
         let docker = match (scheme, cert_path) {
             ("unix", _) => Docker::connect_with_unix(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
-            ("tcp", Some(directory)) => {
-                over(Tls::new(rest, directory).map_err(|cause| DockerError::Tls { host: host.to_owned(), cause })?)
-            }
-            ("tcp" | "http", _) => Docker::connect_with_http(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
-            ("ssh", _) => over(Ssh::new(host, origin.complaint.clone())),
-            _ => return Err(bad_host()),
+            ("tcp", None) | ("http", _) => Docker::connect_with_http(host, STREAM_HEAD_SECONDS, API_DEFAULT_VERSION),
+            _ => over(&transport),
         };
         let docker = docker.map_err(|error| origin.explain(&error))?;
         let is_ssh = scheme == "ssh";
         let inspects = Arc::new(Semaphore::new(if is_ssh { INSPECTS_BY_SSH } else { INSPECTS }));
+        let authority = if scheme == "tcp" { rest } else { "docker" }.to_owned();
         // To log in takes its time.
         let limit = if is_ssh { LONG_ANSWER } else { SHORT_ANSWER };
         match within(limit, "version", docker.negotiate_version()).await? {
-            Ok(docker) => Ok(Self { docker, origin, inspects }),
+            Ok(docker) => Ok(Self { docker, transport, authority, origin, inspects }),
             Err(error) => {
                 if is_ssh {
                     origin.complaint.wait().await;
@@ -103,6 +127,28 @@ impl Client {
                 Err(origin.explain(&error))
             }
         }
+    }
+
+    /// What the engine answers to a `GET` of this path with its query, whole.
+    ///
+    /// # Errors
+    /// When nobody is there, and when it takes longer than `limit`; not for a status that is an error.
+    pub(in crate::discovery) async fn get(
+        &self,
+        target: &str,
+        what: &'static str,
+        limit: Duration,
+    ) -> Result<(StatusCode, Bytes), DockerError> {
+        let answer = async {
+            let request = Request::get(format!("http://{}{target}", self.authority)).body(Empty::<Bytes>::new());
+            let request = request.map_err(|error| DockerError::Other(error.to_string()))?;
+            let answer = self.transport.send(request).await;
+            let (head, body) = answer.map_err(|error| self.explain(&in_bollards_words(error)))?.into_parts();
+            let body = Limited::new(body, LONGEST).collect().await;
+            let body = body.map_err(|error| DockerError::Other(format!("an answer that broke off: {error}")))?;
+            Ok((head.status, body.to_bytes()))
+        };
+        within(limit, what, answer).await?
     }
 
     /// Every event of a container since the given time, until the stream ends in an error.
@@ -217,143 +263,19 @@ impl Origin {
         match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(io::ErrorKind::PermissionDenied) => DockerError::Forbidden { host },
             Some(io::ErrorKind::NotFound) if host.starts_with("ssh://") => DockerError::NoSsh { host },
-            Some(io::ErrorKind::NotFound) => DockerError::NoSocket { path: host },
-            Some(io::ErrorKind::ConnectionRefused) => DockerError::Unreachable { host, cause: cause.to_string() },
+            Some(io::ErrorKind::NotFound) => {
+                DockerError::NoSocket { path: host.strip_prefix("unix://").unwrap_or(&host).to_owned() }
+            }
+            Some(
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::TimedOut,
+            ) => DockerError::Unreachable { host, cause: cause.to_string() },
             Some(io::ErrorKind::InvalidData) => DockerError::Tls { host, cause: cause.to_string() },
             _ => DockerError::Other(format!("{error}: {cause}")),
         }
     }
-}
-
-fn read_message(message: EventMessage) -> Option<Message> {
-    let actor = message.actor?;
-    let kind = match message.typ? {
-        EventMessageTypeEnum::CONTAINER => MessageKind::Container,
-        EventMessageTypeEnum::NETWORK => MessageKind::Network,
-        EventMessageTypeEnum::SERVICE => MessageKind::Service,
-        EventMessageTypeEnum::NODE => MessageKind::Node,
-        _ => return None,
-    };
-    let attributes = actor.attributes.unwrap_or_default();
-    Some(Message { kind, action: message.action?, actor: actor.id?, attributes })
-}
-
-fn read_row(row: ContainerSummary) -> Option<Container> {
-    let names = row.names.unwrap_or_default();
-    // With legacy links a container has further names, `/other/alias`.
-    let name = names.iter().find(|name| name.matches('/').count() == 1).or(names.first());
-    let health = row.health.and_then(|health| health.status).and_then(|status| match status {
-        ContainerSummaryHealthStatusEnum::STARTING => Some(RunState::Starting),
-        ContainerSummaryHealthStatusEnum::UNHEALTHY => Some(RunState::Unhealthy),
-        ContainerSummaryHealthStatusEnum::HEALTHY => Some(RunState::Running),
-        ContainerSummaryHealthStatusEnum::EMPTY | ContainerSummaryHealthStatusEnum::NONE => None,
-    });
-    let run_state = match row.state.unwrap_or(ContainerSummaryStateEnum::EMPTY) {
-        ContainerSummaryStateEnum::RUNNING => {
-            health.unwrap_or_else(|| health_in_status(row.status.as_deref().unwrap_or_default()))
-        }
-        ContainerSummaryStateEnum::PAUSED => RunState::Paused,
-        ContainerSummaryStateEnum::STOPPING => RunState::Stopping,
-        other => RunState::Down(other.to_string()),
-    };
-    let is_tcp = |port: &PortSummary| port.typ == Some(PortSummaryTypeEnum::TCP);
-    let ports: Vec<_> = row.ports.unwrap_or_default().into_iter().filter(is_tcp).collect();
-    Some(Container {
-        id: row.id?.into(),
-        name: bare_name(name),
-        image: row.image,
-        labels: row.labels.unwrap_or_default(),
-        run_state,
-        network_mode: row.host_config.and_then(|config| config.network_mode).unwrap_or_default(),
-        networks: read_networks(row.network_settings.and_then(|settings| settings.networks)),
-        ports: ports.iter().map(|port| port.private_port).collect(),
-        published: ports.iter().filter_map(read_published).collect(),
-        details: None,
-    })
-}
-
-fn read_inspect(answer: ContainerInspectResponse) -> Option<Container> {
-    let config = answer.config.unwrap_or_default();
-    let state = answer.state.unwrap_or_default();
-    let stop_signal = config.stop_signal.as_deref().and_then(Signal::parse).unwrap_or(Signal::TERM);
-    let settings = answer.network_settings.unwrap_or_default();
-    let ports = settings.ports.unwrap_or_default();
-    let published = read_port_map(&ports);
-    let exposed = config.exposed_ports.unwrap_or_default().into_iter().chain(ports.into_keys());
-    Some(Container {
-        id: answer.id?.into(),
-        name: bare_name(answer.name.as_ref()),
-        image: config.image,
-        labels: config.labels.unwrap_or_default(),
-        run_state: read_state(&state),
-        network_mode: answer.host_config.and_then(|config| config.network_mode).unwrap_or_default(),
-        networks: read_networks(settings.networks),
-        ports: exposed.filter_map(|port| tcp_port(&port)).collect(),
-        published,
-        details: Some(Details { stop_signal, started_at: state.started_at }),
-    })
-}
-
-/// A row has a port that is not published as one without a public port.
-fn read_published(port: &PortSummary) -> Option<Published> {
-    let ip = port.ip.as_deref().and_then(|ip| ip.parse().ok());
-    Some(Published { ip, public: port.public_port?, private: port.private_port })
-}
-
-/// An inspect has it as one without bindings: `"3001/tcp": null`.
-fn read_port_map(ports: &PortMap) -> Vec<Published> {
-    let of_port = |(port, bindings): (&String, &Option<Vec<PortBinding>>)| -> Vec<Published> {
-        let Some(private) = tcp_port(port) else { return Vec::new() };
-        let read = |binding: &PortBinding| {
-            let ip = binding.host_ip.as_deref().and_then(|ip| ip.parse().ok());
-            Some(Published { ip, public: binding.host_port.as_deref()?.parse().ok()?, private })
-        };
-        bindings.iter().flatten().filter_map(read).collect()
-    };
-    ports.iter().flat_map(of_port).collect()
-}
-
-fn tcp_port(text: &str) -> Option<u16> {
-    text.strip_suffix("/tcp")?.parse().ok()
-}
-
-fn read_state(state: &ContainerState) -> RunState {
-    match state.status.unwrap_or(ContainerStateStatusEnum::EMPTY) {
-        ContainerStateStatusEnum::RUNNING => state.health.as_ref().map_or(RunState::Running, read_health),
-        ContainerStateStatusEnum::PAUSED => RunState::Paused,
-        ContainerStateStatusEnum::STOPPING => RunState::Stopping,
-        other => RunState::Down(other.to_string()),
-    }
-}
-
-fn read_health(health: &Health) -> RunState {
-    let last_exit_code = || health.log.as_ref()?.last()?.exit_code;
-    match health.status.unwrap_or(HealthStatusEnum::EMPTY) {
-        HealthStatusEnum::STARTING => RunState::Starting,
-        // Pausing makes a container unhealthy without any failure, and unpausing leaves it so until the next run of
-        // its HEALTHCHECK: the last run is the better witness.
-        HealthStatusEnum::UNHEALTHY if health.failing_streak == Some(0) => match last_exit_code() {
-            Some(0) => RunState::Running,
-            _ => RunState::Starting,
-        },
-        HealthStatusEnum::UNHEALTHY => RunState::Unhealthy,
-        HealthStatusEnum::HEALTHY | HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => RunState::Running,
-    }
-}
-
-fn read_networks(networks: Option<HashMap<String, EndpointSettings>>) -> BTreeMap<String, Endpoint> {
-    let networks = networks.unwrap_or_default().into_iter();
-    let read = |settings: EndpointSettings| Endpoint {
-        network_id: settings.network_id.unwrap_or_default(),
-        endpoint_id: settings.endpoint_id.unwrap_or_default(),
-        ipv4: settings.ip_address.and_then(|address| address.parse().ok()),
-        ipv6: settings.global_ipv6_address.and_then(|address| address.parse().ok()),
-    };
-    networks.map(|(name, settings)| (name, read(settings))).collect()
-}
-
-fn bare_name(name: Option<&String>) -> String {
-    name.map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! Containers and scopes for the tests of this room.
+//! Containers and scopes for the tests of this room, and ways to engines.
+
+pub(in crate::discovery) mod ways;
 
 use std::collections::HashMap;
 

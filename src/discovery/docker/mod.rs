@@ -8,7 +8,7 @@ mod error;
 pub(super) mod evaluate;
 pub(super) mod event;
 #[cfg(test)]
-mod fixtures;
+pub(super) mod fixtures;
 pub(super) mod identity;
 pub(super) mod labels;
 mod own_project;

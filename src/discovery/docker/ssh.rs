@@ -57,9 +57,12 @@ impl Complaint {
 }
 
 impl Ssh {
-    /// For this URL, by the program `ssh`.
-    pub(super) fn new(url: &str, complaint: Complaint) -> Self {
-        Self { program: "ssh".to_owned(), destination: url.to_owned(), complaint }
+    /// The system's, wherever `PATH` has it.
+    pub(super) const PROGRAM: &str = "ssh";
+
+    /// For this URL, by this program.
+    pub(super) fn new(program: &str, url: &str, complaint: Complaint) -> Self {
+        Self { program: program.to_owned(), destination: url.to_owned(), complaint }
     }
 
     fn spawn(&self) -> io::Result<Session> {
@@ -145,7 +148,7 @@ mod tests {
 
     async fn ping(program: String) -> (Result<u16, TransportError>, Option<String>) {
         let complaint = Complaint::default();
-        let ssh = Ssh { program, destination: "ssh://me@box:2222".to_owned(), complaint: complaint.clone() };
+        let ssh = Ssh::new(&program, "ssh://me@box:2222", complaint.clone());
         let request = Request::get("http://docker/_ping").body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
         let answer = Transport::new(ssh).send(request).await.map(|response| response.status().as_u16());
         if answer.is_err() {

@@ -76,67 +76,12 @@ impl Dial for Tls {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
-    use std::process::Command;
 
     use integration_tests::{ContainerSpec, FakeEngine};
-    use rustls::ServerConfig;
-    use rustls::server::WebPkiClientVerifier;
-    use tempfile::TempDir;
-    use tokio::io::copy_bidirectional;
-    use tokio::net::{TcpListener, UnixStream};
-    use tokio_rustls::TlsAcceptor;
 
     use super::super::client::{Client, DockerError};
+    use super::super::fixtures::ways::{certificates, tls_before};
     use super::*;
-
-    /// A directory with an authority of its own, and with `cert.pem` and `key.pem` for 127.0.0.1.
-    fn certificates() -> TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("extensions"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-        for line in [
-            format!("req -x509 -days 2 -subj /CN=authority {key} -keyout ca-key.pem -out ca.pem"),
-            format!("req -new -subj /CN=box {key} -keyout key.pem -out request"),
-            "x509 -req -days 2 -CA ca.pem -CAkey ca-key.pem -CAcreateserial -extfile extensions -in request -out cert.pem"
-                .to_owned(),
-        ] {
-            let output = Command::new("openssl").args(line.split(' ')).current_dir(dir.path()).output().unwrap();
-            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        dir
-    }
-
-    /// Puts TLS that asks for a certificate before the engine, and gives its URL.
-    async fn tls_before(engine: &FakeEngine, directory: &Path) -> String {
-        let pem = |name: &str| CertificateDer::pem_file_iter(directory.join(name)).unwrap().map(Result::unwrap);
-        let mut authorities = RootCertStore::empty();
-        pem("ca.pem").for_each(|ca| authorities.add(ca).unwrap());
-        let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider));
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
-            .with_single_cert(
-                pem("cert.pem").collect(),
-                PrivateKeyDer::from_pem_file(directory.join("key.pem")).unwrap(),
-            )
-            .unwrap();
-        let (acceptor, socket) = (TlsAcceptor::from(Arc::new(config)), engine.socket_path().to_owned());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("tcp://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, socket): (_, PathBuf) = (acceptor.clone(), socket.clone());
-                tokio::spawn(async move {
-                    let mut stream = acceptor.accept(stream).await?;
-                    copy_bidirectional(&mut stream, &mut UnixStream::connect(socket).await?).await
-                });
-            }
-        });
-        url
-    }
 
     #[tokio::test]
     async fn an_engine_with_tls_is_for_who_has_its_certificates_and_can_check_its_own() {

@@ -1,18 +1,28 @@
-//! HTTP/1.1 to an engine over connections of our own making. Each costs a handshake, so a few are kept.
+//! HTTP/1.1 to an engine over connections of our own making. Where each costs a handshake, a few are kept.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 /// Connections that are kept while nobody uses them. The event stream has one for itself.
 const KEPT: usize = 4;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What requests of any kind are sent as.
+type Sender = SendRequest<UnsyncBoxBody<Bytes, Cause>>;
 
 /// A connection to an engine, whatever it runs over.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -22,6 +32,34 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 /// How a connection is made.
 pub(super) trait Dial: Send + Sync {
     fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>>;
+
+    /// How many connections are worth keeping.
+    fn kept(&self) -> usize {
+        KEPT
+    }
+}
+
+/// An engine at a socket, or at a port without TLS.
+pub(super) enum Plain {
+    Unix(PathBuf),
+    /// `host:port`
+    Tcp(String),
+}
+
+impl Dial for Plain {
+    fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
+        Box::pin(async {
+            Ok(match self {
+                Self::Unix(path) => Box::new(UnixStream::connect(path).await?) as Box<dyn Connection>,
+                Self::Tcp(addr) => Box::new(TcpStream::connect(addr).await?),
+            })
+        })
+    }
+
+    /// Another one costs next to nothing, and a proxy in between may just have closed one that was kept.
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 /// Why a request was not answered.
@@ -34,24 +72,23 @@ pub(super) enum TransportError {
 }
 
 /// Sends requests, over a kept connection if one is free.
-pub(super) struct Transport<B> {
+pub(super) struct Transport {
     dial: Box<dyn Dial>,
-    kept: Mutex<Vec<SendRequest<B>>>,
+    kept: Mutex<Vec<Sender>>,
 }
 
-impl<B> Transport<B>
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl Transport {
     pub(super) fn new(dial: impl Dial + 'static) -> Self {
         Self { dial: Box::new(dial), kept: Mutex::default() }
     }
 
     /// Sends one request. One that a kept connection turned out to be closed for is sent over another.
-    pub(super) async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, TransportError> {
-        let mut request = in_origin_form(request);
+    pub(super) async fn send<B>(&self, request: Request<B>) -> Result<Response<Incoming>, TransportError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Cause>,
+    {
+        let mut request = in_origin_form(request.map(|body| body.map_err(Into::into).boxed_unsync()));
         while let Some(mut sender) = self.take() {
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok(self.keep(sender, response)),
@@ -70,7 +107,7 @@ where
     }
 
     /// A connection on which no answer is under way.
-    fn take(&self) -> Option<SendRequest<B>> {
+    fn take(&self) -> Option<Sender> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|sender| !sender.is_closed());
         let free = kept.iter().position(SendRequest::is_ready)?;
@@ -78,21 +115,23 @@ where
     }
 
     /// Its answer is still being read, so it is not free yet.
-    fn keep(&self, sender: SendRequest<B>, response: Response<Incoming>) -> Response<Incoming> {
+    fn keep(&self, sender: Sender, response: Response<Incoming>) -> Response<Incoming> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
+        if kept.len() < self.dial.kept() {
             kept.push(sender);
         }
         response
     }
 }
 
+/// As a server wants it: the path alone, and the host in a field.
 fn in_origin_form<B>(mut request: Request<B>) -> Request<B> {
+    let host = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
     if let Some(path) = request.uri().path_and_query().cloned() {
         *request.uri_mut() = Uri::from(path);
     }
-    // An engine wants one and does not look at it.
-    request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("docker"));
+    // An engine does not look at it; a proxy before one may.
+    request.headers_mut().entry(HOST).or_insert(host.unwrap_or(HeaderValue::from_static("docker")));
     request
 }
 
@@ -101,14 +140,13 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use http_body_util::{BodyExt as _, Empty};
+    use http_body_util::Empty;
     use integration_tests::FakeEngine;
-    use tokio::net::UnixStream;
 
     use super::*;
 
     struct Socket {
-        path: std::path::PathBuf,
+        path: PathBuf,
         dialled: Arc<AtomicUsize>,
     }
 
@@ -119,13 +157,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_host_of_a_url_is_told_in_its_field() {
+        let request = |url: &str| in_origin_form(Request::get(url).body(()).unwrap());
+        for (url, path, host) in [
+            ("http://docker/v1.41/tasks?a=b", "/v1.41/tasks?a=b", "docker"),
+            ("http://[fd00::1]:2375/_ping", "/_ping", "[fd00::1]:2375"),
+            ("/_ping", "/_ping", "docker"),
+        ] {
+            let request = request(url);
+            assert_eq!((request.uri().to_string().as_str(), request.headers()[HOST].to_str().unwrap()), (path, host));
+        }
+    }
+
     #[tokio::test]
     async fn a_connection_serves_one_request_after_the_other_and_is_replaced_when_it_broke() {
         let engine = FakeEngine::start();
         let dialled = Arc::new(AtomicUsize::new(0));
         let transport = Transport::new(Socket { path: engine.socket_path().to_owned(), dialled: Arc::clone(&dialled) });
         let get = async |path: &str| {
-            let request = Request::get(format!("tls://engine:2376{path}")).body(Empty::<bytes::Bytes>::new()).unwrap();
+            let request = Request::get(format!("tls://engine:2376{path}")).body(Empty::<Bytes>::new()).unwrap();
             let response = transport.send(request).await?;
             assert_eq!(response.status(), 200);
             Ok::<_, TransportError>(response.into_body())

@@ -87,9 +87,14 @@ pub(super) async fn listen(addr: SocketAddr, ours: Arc<Peers>, heard: mpsc::Send
         if heard.send((addr, Heard::Lost(lost))).await.is_err() {
             return;
         }
-        pause = if has_spoken { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        pause = next_pause(pause, has_spoken);
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
+}
+
+/// How long to wait, after so long a pause before, until a peer is looked for again that has spoken meanwhile or has not.
+fn next_pause(before: Duration, has_spoken: bool) -> Duration {
+    if has_spoken { FIRST_PAUSE } else { (before * 2).min(LONGEST_PAUSE) }
 }
 
 /// Nobody wants any news.

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use super::evaluate::Scope;
 use super::model::{Attachment, Node, Service, Task, TaskState};
-use crate::config::settings::{DockerSettings, SwarmSettings};
+use crate::config::settings::{DockerSettings, ManagerHost, SwarmSettings};
 use crate::discovery::docker::container::Endpoint;
 use crate::discovery::docker::identity::Identity;
 use crate::discovery::docker::signal::Signal;
 
 /// `--swarm --port 3001`, through two managers.
 pub(super) fn settings() -> SwarmSettings {
-    let hosts = vec!["unix:///a.sock".to_owned(), "tcp://b:2375".to_owned()];
-    SwarmSettings::new(hosts, &DockerSettings { port: Some(3001), ..DockerSettings::default() })
+    let hosts = ["unix:///a.sock", "tcp://b:2375"].map(|host| ManagerHost { host: host.to_owned(), cert_path: None });
+    SwarmSettings::new(hosts.to_vec(), &DockerSettings { port: Some(3001), ..DockerSettings::default() })
 }
 
 /// We are a task of the stack `shop`, on these networks.

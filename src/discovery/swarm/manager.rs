@@ -8,6 +8,7 @@ use futures::Stream;
 
 use super::model::{Attachment, Node, Service, Task};
 use super::{rest, wire};
+use crate::config::settings::ManagerHost;
 use crate::discovery::docker::client::{Client, DockerError};
 use crate::discovery::docker::container::{Container, Endpoint};
 use crate::discovery::docker::event::{Filters, Message};
@@ -47,7 +48,7 @@ pub(super) struct Answer {
     pub(super) others: Vec<Task>,
 }
 
-/// A connection to one manager. Cheap to clone; each call opens a socket of its own.
+/// A connection to one manager, over whatever an engine can be reached by. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Manager {
     client: Client,
@@ -55,9 +56,9 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    /// Connects to `unix:///path` or `tcp://host:port`, of which it is not yet known whether it is a manager.
-    pub(super) async fn connect(host: &str) -> Result<Self, DockerError> {
-        Ok(Self { client: Client::connect(host, None).await?, host: host.to_owned() })
+    /// Connects to an engine of which it is not yet known whether it is a manager.
+    pub(super) async fn connect(ManagerHost { host, cert_path }: &ManagerHost) -> Result<Self, DockerError> {
+        Ok(Self { client: Client::connect(host, cert_path.as_deref()).await?, host: host.clone() })
     }
 
     /// Finds our own container: on the manager's own node, or among the tasks of all.
@@ -130,7 +131,8 @@ impl Manager {
         let version = self.client.api_version();
         let json = serde_json::to_string(&filters).map_err(|error| DockerError::Other(error.to_string()))?;
         let query = if filters.is_empty() { String::new() } else { format!("?filters={}", rest::escaped(&json)) };
-        rest::get(&self.host, &format!("/v{version}/{path}{query}"), what, ANSWER).await
+        let answer = self.client.get(&format!("/v{version}/{path}{query}"), what, ANSWER).await?;
+        rest::body_of(&self.host, answer)
     }
 }
 
@@ -149,3 +151,6 @@ fn find_among(tasks: Vec<Task>, candidates: &[String]) -> Option<Identity> {
         ..Identity::default()
     })
 }
+
+#[cfg(test)]
+mod tests;

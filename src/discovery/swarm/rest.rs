@@ -1,69 +1,19 @@
-//! One `GET` at an engine's API, for what bollard has no words for: its task leaves out the networks, and one state that
-//! it does not know costs it the whole list.
-
-use std::io;
-use std::time::Duration;
+//! What a manager's API takes and gives around the lists themselves.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
+use hyper::StatusCode;
 
 use crate::discovery::docker::client::DockerError;
 
-/// The longest answer that is read: some fifty thousand tasks.
-const LONGEST: usize = 256 * 1024 * 1024;
 /// What a manager that is none answers with, apart from its status 503.
 const NO_MANAGER: &str = "not a swarm manager";
 
-/// Asks `host` (`unix:///path` or `tcp://host:port`) for a path with its query, and reads the answer to its end.
+/// The body of an answer of the engine at `host`.
 ///
 /// # Errors
-/// When nobody is there, when it takes longer than `limit`, and for any status but 200.
-pub(super) async fn get(host: &str, target: &str, what: &'static str, limit: Duration) -> Result<Bytes, DockerError> {
-    let answer = async {
-        match host.split_once("://") {
-            Some(("unix", path)) => {
-                let stream = UnixStream::connect(path).await.map_err(|error| explain(host, &error))?;
-                exchange(stream, "localhost", target).await
-            }
-            Some(("tcp" | "http", authority)) => {
-                let stream = TcpStream::connect(authority).await.map_err(|error| explain(host, &error))?;
-                exchange(stream, authority, target).await
-            }
-            _ => Err(DockerError::BadHost { host: host.to_owned() }),
-        }
-    };
-    let answer = timeout(limit, answer).await;
-    let (status, body) = answer.map_err(|_| DockerError::TimedOut { what, within: limit })??;
+/// For any status but 200.
+pub(super) fn body_of(host: &str, (status, body): (StatusCode, Bytes)) -> Result<Bytes, DockerError> {
     if status == StatusCode::OK { Ok(body) } else { Err(refusal(host, status, &body)) }
-}
-
-async fn exchange<S>(stream: S, authority: &str, target: &str) -> Result<(StatusCode, Bytes), DockerError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let broken = |error: hyper::Error| DockerError::Other(format!("the connection broke: {error}"));
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-    let request = Request::get(target).header(header::HOST, authority).body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| DockerError::Other(error.to_string()))?;
-    let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
-    let body = Limited::new(body, LONGEST).collect().await;
-    let body = body.map_err(|error| DockerError::Other(format!("an answer that broke off: {error}")))?;
-    Ok((head.status, body.to_bytes()))
-}
-
-fn explain(host: &str, error: &io::Error) -> DockerError {
-    match (error.kind(), host.strip_prefix("unix://")) {
-        (io::ErrorKind::NotFound, Some(path)) => DockerError::NoSocket { path: path.to_owned() },
-        (io::ErrorKind::PermissionDenied, _) => DockerError::Forbidden { host: host.to_owned() },
-        _ => DockerError::Unreachable { host: host.to_owned(), cause: error.to_string() },
-    }
 }
 
 /// What an answer that is none says.
@@ -121,13 +71,5 @@ mod tests {
     #[test]
     fn only_what_means_something_else_in_a_query_is_escaped() {
         assert_eq!(escaped(r#"{"id":["a-1"]}"#), "%7B%22id%22%3A%5B%22a-1%22%5D%7D");
-    }
-
-    #[tokio::test]
-    async fn nobody_there_is_said_as_for_any_engine() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = format!("unix://{}/docker.sock", dir.path().display());
-        let error = get(&host, "/tasks", "the tasks", Duration::from_secs(1)).await.unwrap_err();
-        assert!(matches!(error, DockerError::NoSocket { .. }), "{error}");
     }
 }

@@ -21,7 +21,7 @@ use super::evaluate::Scope;
 use super::manager::Manager;
 use super::tracker::{Action, Tracker};
 use crate::change::Observed;
-use crate::config::settings::{Settings, SwarmSettings};
+use crate::config::settings::{ManagerHost, Settings, SwarmSettings};
 use crate::discovery::defaults::other_defaults;
 use crate::discovery::docker::backoff::{self, Backoff};
 use crate::discovery::docker::client::DockerError;
@@ -97,13 +97,14 @@ impl Watcher {
     }
 
     /// Follows the Swarm until `stop` (or until the receiver of the changes is gone). When a manager is lost, the next
-    /// one is asked at once; when all are, again and again, for ever. Meanwhile the last truth stays.
+    /// one is asked at once, after the last the first again; when all are, again and again, for ever. Meanwhile the last
+    /// truth stays.
     pub async fn run(mut self, stop: CancellationToken) {
         let hosts = self.settings.hosts.clone();
         let (mut turn, mut failed_in_a_row) = (0, 0);
-        while let Some(host) = hosts.get(turn % hosts.len().max(1)) {
+        while let Some(manager) = hosts.get(turn % hosts.len().max(1)) {
             let began = Instant::now();
-            let Some(Err(end)) = stop.run_until_cancelled(self.follow(host)).await else { return };
+            let Some(Err(end)) = stop.run_until_cancelled(self.follow(manager)).await else { return };
             let error = match end {
                 End::Failed(error) => error,
                 End::Rejoin => continue,
@@ -111,7 +112,7 @@ impl Watcher {
             };
             failed_in_a_row = if self.status.is_connected() { 1 } else { failed_in_a_row + 1 };
             turn += 1;
-            self.note_failure(host, &error);
+            self.note_failure(&manager.host, &error);
             // One list is no proof of a good connection.
             if began.elapsed() >= backoff::LONGEST {
                 self.backoff = Backoff::default();
@@ -127,9 +128,9 @@ impl Watcher {
     }
 
     /// Subscribes, lists, follows: one connection to one manager, until it fails.
-    async fn follow(&mut self, host: &str) -> Result<Infallible, End> {
+    async fn follow(&mut self, manager: &ManagerHost) -> Result<Infallible, End> {
         let since = SystemTime::now();
-        let mut line = Line::new(Manager::connect(host).await?);
+        let mut line = Line::new(Manager::connect(manager).await?);
         let actions = self.find_scope(&line.manager).await?;
         self.perform(actions).await?;
         let mut events = pin!(line.manager.events(since));
@@ -144,7 +145,7 @@ impl Watcher {
             let is_nobody_there = turn.is_none() && line.poll.is_none() && line.lists.asked.is_empty();
             if line.is_whole_due && is_nobody_there {
                 line.is_whole_due = false;
-                self.tell_all(host).await?;
+                self.tell_all(&manager.host).await?;
             }
             let actions = tokio::select! {
                 event = events.next() => {
@@ -163,7 +164,7 @@ impl Watcher {
                         answer => {
                             let actions = self.tracker.on_answer(&turn, &question, answer?, now());
                             if turn.is_all && std::mem::take(&mut line.is_whole_due) {
-                                self.tell_all(host).await?;
+                                self.tell_all(&manager.host).await?;
                                 continue;
                             }
                             actions

@@ -174,7 +174,9 @@ fn headers_of_version_2_are_read() {
         (plain_v2(0x20, 0x11, &addresses(v4)), NOBODY),
         (plain_v2(0x20, 0x11, &[1]), NOBODY),
         (plain_v2(0x20, 0xff, b"whatever"), NOBODY),
-        (plain_v2(0x20, 0x00, &[3, 0, 4, 1, 2, 3, 4]), NOBODY),
+        (plain_v2(0x20, 0x00, &[3, 0, 4, 1, 2, 3, 4, 9]), NOBODY),
+        (plain_v2(0x20, 0x00, &[3, 0, 3, 1, 2, 3]), NOBODY),
+        (plain_v2(0x21, 0x00, &[3, 0, 5, 1, 2, 3, 4, 5]), NOBODY),
     ] {
         assert_eq!(parsed(&header), accepted(source, header.len()), "{header:02x?}");
     }
@@ -185,6 +187,42 @@ fn headers_of_version_2_are_read() {
         let header = of_aws(rest);
         assert_eq!((header.len(), parsed(&header)), (100, accepted(source, 100)));
     }
+}
+
+#[test]
+fn the_checksum_counts_where_nothing_else_does() {
+    let v4 = addresses("192.0.2.7:56324".parse().unwrap());
+    let noop = [4, 0, 2, 9, 9];
+    for (command, family, addresses) in [
+        (0x20, 0x00, &[][..]),
+        (0x20, 0x11, &[]),
+        (0x20, 0x11, &v4),
+        (0x20, 0x21, &[b'6'; 36]),
+        (0x20, 0x31, &[b'/'; 216]),
+        (0x20, 0xff, &[]),
+        (0x21, 0x00, &[]),
+        (0x21, 0x01, &[]),
+        (0x21, 0x10, &[]),
+        (0x21, 0x10, &v4),
+        (0x21, 0x12, &v4),
+        (0x21, 0x31, &[b'/'; 216]),
+        (0x21, 0x32, &[b'/'; 216]),
+    ] {
+        let right = v2(command, family, addresses, &noop);
+        assert_eq!(parsed(&right), accepted(NOBODY, right.len()), "{right:02x?}");
+        // The value before it, and itself.
+        for at in [right.len() - 8, right.len() - 1] {
+            let mut wrong = right.clone();
+            wrong[at] ^= 1;
+            assert_eq!(parsed(&wrong), Parsed::Refused(Checksum), "byte {at} of {right:02x?}");
+        }
+    }
+    let check = [SIGNATURE, &hex("20110054 030004bce5951e 04004a"), &[0; 74]].concat();
+    assert_eq!(parsed(&check), Parsed::Refused(Checksum));
+    // What says that it is no client's is not to be taken for a client's, nor the other way round.
+    let mut local = v2(0x21, 0x11, &v4, &noop);
+    local[12] = 0x20;
+    assert_eq!(parsed(&local), Parsed::Refused(Checksum));
 }
 
 #[test]

@@ -32,29 +32,50 @@ pub(super) fn parse(buffer: &[u8]) -> Result<Option<Preface>, PrefaceFault> {
         _ => return Err(PrefaceFault::Malformed),
     };
     let Some(family) = buffer.get(13) else { return Ok(None) };
-    // Of a connection of the sender's own the rest is to be ignored, whatever it is.
-    let addresses = if is_local { None } else { addresses_length(*family)? };
+    // Of a connection of the sender's own the family is to be ignored, whatever it is.
+    let kind = match family_of(*family) {
+        Some(kind) => kind,
+        None if is_local => Family { addresses: 0, tells: false },
+        None => return Err(PrefaceFault::Malformed),
+    };
     let (Some(high), Some(low)) = (buffer.get(14), buffer.get(15)) else { return Ok(None) };
     let length = FIXED + usize::from(u16::from_be_bytes([*high, *low]));
     if length > LONGEST {
         return Err(PrefaceFault::TooLong);
     }
     let Some(header) = buffer.get(..length) else { return Ok(None) };
-    let Some(addresses) = addresses else { return Ok(Some(Preface { source: None, length })) };
     let block = header.get(FIXED..).unwrap_or_default();
-    let (addresses, extensions) = block.split_at_checked(addresses).ok_or(PrefaceFault::Malformed)?;
-    check_extensions(header, extensions)?;
+    if is_local || !kind.tells {
+        check_what_is_ignored(header, block, kind.addresses)?;
+        return Ok(Some(Preface { source: None, length }));
+    }
+    let (addresses, extensions) = block.split_at_checked(kind.addresses).ok_or(PrefaceFault::Malformed)?;
+    hold_against(header, checksum(header, extensions)?)?;
     Ok(Some(Preface { source: source(*family, addresses), length }))
 }
 
-/// How long the addresses of a family and protocol are, in bytes; `None` if the sender says that it has none to tell.
-fn addresses_length(family: u8) -> Result<Option<usize>, PrefaceFault> {
-    match (family >> 4, family & 0xf) {
-        (0, 0..=2) | (1..=3, 0) => Ok(None),
-        (1, 1 | 2) => Ok(Some(2 * (4 + 2))),
-        (2, 1 | 2) => Ok(Some(2 * (16 + 2))),
-        (3, 1 | 2) => Ok(Some(2 * 108)),
-        _ => Err(PrefaceFault::Malformed),
+/// What a family and protocol say of the block behind them.
+#[derive(Clone, Copy)]
+struct Family {
+    /// How long its addresses are, in bytes.
+    addresses: usize,
+    /// Whether they are there for sure.
+    tells: bool,
+}
+
+/// A family and protocol; `None` if there is no such thing.
+fn family_of(family: u8) -> Option<Family> {
+    let addresses = match family >> 4 {
+        0 => 0,
+        1 => 2 * (4 + 2),
+        2 => 2 * (16 + 2),
+        3 => 2 * 108,
+        _ => return None,
+    };
+    match family & 0xf {
+        0 => Some(Family { addresses, tells: false }),
+        1 | 2 => Some(Family { addresses, tells: addresses > 0 }),
+        _ => None,
     }
 }
 
@@ -74,8 +95,11 @@ fn source(family: u8, addresses: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// Goes through the extensions, which fill the header to its end, and holds its checksum against it if it has one.
-fn check_extensions(header: &[u8], mut extensions: &[u8]) -> Result<(), PrefaceFault> {
+/// A checksum as the header has it, and at which of its bytes.
+type Said = (u32, usize);
+
+/// Goes through the extensions, which fill the header to its end; its checksum, if it has one.
+fn checksum(header: &[u8], mut extensions: &[u8]) -> Result<Option<Said>, PrefaceFault> {
     let mut checksum = None;
     while let [kind, high, low, rest @ ..] = extensions {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
@@ -89,13 +113,23 @@ fn check_extensions(header: &[u8], mut extensions: &[u8]) -> Result<(), PrefaceF
         }
         extensions = after;
     }
-    if !extensions.is_empty() {
-        return Err(PrefaceFault::Malformed);
-    }
+    if extensions.is_empty() { Ok(checksum) } else { Err(PrefaceFault::Malformed) }
+}
+
+/// Holds a checksum against its header.
+fn hold_against(header: &[u8], checksum: Option<Said>) -> Result<(), PrefaceFault> {
     match checksum {
         Some((said, at)) if said != crc32c(without(header, at)) => Err(PrefaceFault::Checksum),
         _ => Ok(()),
     }
+}
+
+/// A block of which nothing is to be taken may be anything. But if it can be read as extensions with a checksum, this one
+/// guards the whole header, the command that says so included. Whether they begin behind addresses, nobody knows: AWS
+/// names a family and leaves the addresses out.
+fn check_what_is_ignored(header: &[u8], block: &[u8], addresses: usize) -> Result<(), PrefaceFault> {
+    let mut readings = [addresses, 0].into_iter().filter_map(|start| checksum(header, block.get(start..)?).ok()?);
+    hold_against(header, readings.next())
 }
 
 /// The header with zeros in place of the checksum `at` this byte.

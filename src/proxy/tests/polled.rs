@@ -25,13 +25,13 @@ use crate::registry::RegistryWriter;
 use crate::registry::fixtures::join;
 use crate::replica::Replica;
 
-const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
+pub(super) const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 /// How long a client that has finished sending waits for an answer to begin.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A connection that goes on only while the test waits for something, on a clock that only the test moves.
-struct Served {
+pub(super) struct Served {
     connection: Pin<Box<dyn Future<Output = ()>>>,
     worker: Rc<Worker>,
     /// Two ends of a socket that has to do with nothing.
@@ -41,7 +41,7 @@ struct Served {
 
 impl Served {
     /// A client, and the one replica's listener.
-    async fn start(change: impl FnOnce(&mut ProxySettings)) -> (Self, TcpStream, TcpListener) {
+    pub(super) async fn start(change: impl FnOnce(&mut ProxySettings)) -> (Self, TcpStream, TcpListener) {
         Self::between(pair().await, change).await
     }
 
@@ -63,7 +63,7 @@ impl Served {
     }
 
     /// Lets the connection go on until `other` is done.
-    async fn until<T>(&mut self, other: impl Future<Output = T>) -> T {
+    pub(super) async fn until<T>(&mut self, other: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
             () = &mut self.connection => panic!("the connection ended"),
@@ -72,7 +72,7 @@ impl Served {
     }
 
     /// Sends a request and accepts it as the replica.
-    async fn ask(&mut self, client: &mut TcpStream, replica: &TcpListener, request: &str) -> TcpStream {
+    pub(super) async fn ask(&mut self, client: &mut TcpStream, replica: &TcpListener, request: &str) -> TcpStream {
         client.write_all(request.as_bytes()).await.unwrap();
         let (mut stream, _) = self.until(replica.accept()).await.unwrap();
         let end = request.rsplit("\r\n\r\n").next().unwrap();
@@ -90,13 +90,13 @@ impl Served {
     }
 
     /// Lets the connection see all that has happened.
-    async fn catch_up(&mut self) {
+    pub(super) async fn catch_up(&mut self) {
         self.hear().await;
         self.until(yield_now()).await;
     }
 
     /// Lets time pass.
-    async fn pass(&mut self, time: Duration) {
+    pub(super) async fn pass(&mut self, time: Duration) {
         advance(time).await;
         self.catch_up().await;
     }
@@ -147,7 +147,7 @@ async fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(super) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
         let mut chunk = [0; 1024];

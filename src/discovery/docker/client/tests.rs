@@ -1,6 +1,10 @@
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use serde_json::json;
 
+use super::read::read_state;
 use super::*;
+use crate::discovery::docker::container::{Published, RunState};
+use crate::discovery::docker::signal::Signal;
 
 /// A row as Docker 20.10 (API 1.41) sends it.
 fn row() -> serde_json::Value {

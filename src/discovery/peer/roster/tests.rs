@@ -304,3 +304,12 @@ fn two_hundred_peers_with_news_are_no_work() {
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
+
+#[test]
+fn of_two_that_say_they_are_at_one_address_the_first_counts() {
+    let mut site = Site::with(&[2, 3]);
+    let there = |id: &str, ready| News { address: Some([192, 0, 2, 1].into()), ..news(id, ready) };
+    site.hear(3, there("3", 1));
+    site.hear(2, there("2", 5));
+    assert_eq!(site.shown(), [running("vm-2", 5)]);
+}

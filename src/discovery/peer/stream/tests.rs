@@ -122,3 +122,42 @@ async fn nobody_there_is_told_from_one_that_is_silent() {
     assert!(lost.is_refusal(), "{lost}");
     assert!(!Lost::Silent(PATIENCE).is_refusal() && !Lost::Ended.is_refusal());
 }
+
+#[test]
+fn pauses_grow_until_the_peer_has_spoken() {
+    let mut pause = FIRST_PAUSE;
+    for expected in [100, 200, 400, 800, 1000, 1000] {
+        pause = next_pause(pause, false);
+        assert_eq!(pause, Duration::from_millis(expected));
+    }
+    assert_eq!(next_pause(pause, true), FIRST_PAUSE);
+}
+
+#[tokio::test]
+async fn a_line_is_heard_however_it_is_cut_and_only_if_it_says_something_new() {
+    let more = r#"{"draining":true}"#;
+    let (head, tail) = FIRST.split_at(20);
+    let answer = |pieces: &[&str]| {
+        let chunks: String = pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len())).collect();
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}")
+    };
+    // The end of a line by itself, as the last that comes; then a line without news before one with some.
+    let pieces = [head, tail, "\n"];
+    let (addr, _questions) = peer(vec![(answer(&pieces), true)]).await;
+    let (mut hears, _listening) = start(addr, None);
+    assert_eq!(news(&mut hears).await.draining, None);
+    let pieces = [FIRST, "\n", "{}\n", &format!("{more}\n")];
+    let (addr, _questions) = peer(vec![(answer(&pieces), true)]).await;
+    let (mut hears, _listening) = start(addr, None);
+    assert_eq!(news(&mut hears).await.draining, None);
+    assert_eq!(news(&mut hears).await.draining, Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_connections_and_says_nothing_is_lost_after_a_second() {
+    let (addr, _questions) = peer(vec![(String::new(), true)]).await;
+    let began = tokio::time::Instant::now();
+    let (mut hears, _listening) = start(addr, None);
+    assert_eq!(loss(&mut hears).await, "silent for 1s");
+    assert!(began.elapsed() < Duration::from_millis(1100), "{:?}", began.elapsed());
+}

@@ -185,3 +185,21 @@ fn which_port_is_dialled() {
         assert_eq!(found.rsplit(' ').next().unwrap(), expected, "{label:?} {setting:?} {published:?}");
     }
 }
+
+#[test]
+fn a_task_without_a_container_is_not_us_who_have_none() {
+    let unborn = Task { container: None, ..task(1) }.at("preparing", "running");
+    let service = Service { name: "gateway".to_owned(), stack: None, ..service() };
+    assert_eq!(judged(&unborn, &service, &outside()), "not-running");
+}
+
+#[test]
+fn what_else_is_wrong_with_the_labels_is_a_warning() {
+    let bad = labels(&[("evenkeel.port", "x"), ("evenkeel.weight", "y")]);
+    let service = Service { labels: bad, ..service() };
+    let considered =
+        evaluate(&task(1), &service, None, Local::default(), &inside(&["shop_default"])).unwrap().considered;
+    let verdict = considered.verdict.to_string();
+    assert_eq!((considered.verdict.code(), considered.warnings.len()), ("bad-label", 1), "{considered:?}");
+    assert!(considered.warnings.iter().all(|warning| *warning != verdict), "{considered:?}");
+}

@@ -402,3 +402,66 @@ fn whether_a_list_of_services_is_news() {
     assert!(desk.tracker.is_news(&[Service { version: 2, ..service() }]));
     assert!(desk.tracker.is_news(&[service(), Service { id: "c".to_owned(), ..service() }]));
 }
+
+#[test]
+fn what_rings_for_a_quiet_service_and_what_does_not() {
+    let quiet = || {
+        let tasks = [task(1), task(2)];
+        let mut desk = Desk::with(&tasks);
+        desk.go_on(A_MINUTE, &tasks, &[]);
+        desk.answer(&tasks, &[]);
+        assert!(desk.pause() > 200, "nothing is under way");
+        desk
+    };
+    let mut desk = quiet();
+    desk.nodes(&[node(1), node(2)]);
+    desk.tracker.on_ring(Some("another"), desk.now);
+    assert!(desk.pause() > 200, "no news");
+    desk.tracker.on_ring(Some("gateway-id"), desk.now);
+    assert!(desk.pause() <= 200, "an event of the service");
+    let mut desk = quiet();
+    desk.nodes(&[node(1), Node { hostname: "anchor".to_owned(), ..node(2) }]);
+    assert!(desk.pause() <= 200, "a node is not what it was");
+    let mut desk = quiet();
+    let actions = desk.tracker.reconnected(inside(&["shop_default"]), desk.now);
+    desk.perform(actions);
+    assert!(desk.pause() <= 200, "another manager may know more");
+}
+
+#[test]
+fn a_task_that_ends_is_news_of_its_service_and_leaves_nothing_behind() {
+    let mut desk = Desk::with(&[task(1), task(2)]);
+    desk.services(&[service_of(2)]);
+    desk.event("c2", EventKind::Pause);
+    desk.go_on(A_MINUTE, &[task(1), task(2)], &[]);
+    // Nobody knows it any more.
+    desk.answer(&[task(1)], &[]);
+    assert!(desk.pause() <= 200, "another one in its place is to be expected");
+    assert!(desk.tracker.local.is_empty() && desk.tracker.containers.len() == 1);
+}
+
+#[test]
+fn a_manager_that_lags_behind_takes_no_container_away() {
+    let mut desk = Desk::with(&[task(1)]);
+    desk.answer(&[Task { version: 9, container: None, ..task(1) }], &[]);
+    desk.assert(&[], &[("c1", Running)]);
+}
+
+#[test]
+fn a_task_without_a_version_is_looked_at_each_time() {
+    let unversioned = |state: &str| Task { version: 0, ..task(1).at(state, "running") };
+    let mut desk = Desk::with(&[unversioned("starting")]);
+    desk.answer(&[unversioned("running")], &[]);
+    desk.assert(&["Upsert c1"], &[("c1", Running)]);
+}
+
+#[test]
+fn from_how_many_changes_on_they_are_told_in_one_go() {
+    let log = |count: usize| {
+        let mut desk = Desk::with(&[]);
+        desk.answer(&(1..).take(count).map(task).collect::<Vec<_>>(), &[]);
+        desk.log
+    };
+    assert_eq!(log(MANY - 1).len(), MANY - 1);
+    assert_eq!(log(MANY), ["Reset"]);
+}
