@@ -7,6 +7,7 @@ mod load;
 mod project;
 mod relay;
 pub(crate) mod swarm;
+mod work;
 
 pub(crate) use admin::{Admin, Replica};
 pub(crate) use beside::{Evenkeel, program, run_gateway};
@@ -14,3 +15,4 @@ pub(crate) use integration_tests::lab::{Engine, PATIENCE};
 pub(crate) use load::{CONNECTIONS, Failure, Load, Tally};
 pub(crate) use project::{Project, Tool};
 pub(crate) use relay::Relay;
+pub(crate) use work::{Done, Work, work_logs};

@@ -1,26 +1,25 @@
 //! A Swarm with evenkeel as a service on a manager, as its users have it, and the service it balances.
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use integration_tests::lab::Lab;
 use integration_tests::lab::swarm::Task;
+use integration_tests::lab::{Engine, Lab};
 use integration_tests::load::record::now;
 use integration_tests::load::witness::{Life, lives};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::Admin;
+use super::{Admin, work_logs};
 
 /// The service that is balanced.
 pub(crate) const GATEWAY: &str = "gateway";
-const NETWORK: &str = "gateways";
+/// The network that it and evenkeel are on.
+pub(crate) const NETWORK: &str = "gateways";
 const IMAGE: &str = "evenkeel:local";
 
 pub(crate) struct Swarm<'a> {
@@ -37,26 +36,11 @@ impl<'a> Swarm<'a> {
     /// asks the managers whose sockets are in these directories, in that order.
     pub(crate) async fn begin(lab: &'a mut Lab, managers: usize, sockets: &[&Path], replicas: usize) -> Self {
         lab.make_swarm(managers, NETWORK);
-        let logs = lab.directory().join("work-log");
-        fs::create_dir(&logs).unwrap();
-        // The replicas are an arbitrary user.
-        for (directory, mode) in [(logs.as_path(), 0o777), (lab.directory(), 0o755)] {
-            fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
-        }
-        let network = format!("--network={NETWORK}");
+        let logs = work_logs(lab);
         let mut options = vec![
-            format!("--constraint=node.hostname=={}", lab.node(1).name()),
-            network.clone(),
-            "--publish=mode=host,target=8080,published=8080".to_owned(),
-            "--publish=mode=host,target=9900,published=9900".to_owned(),
-            "--user=0:0".to_owned(),
-            "--no-healthcheck".to_owned(),
             "--env=EVENKEEL_SWARM=true".to_owned(),
-            format!("--env=EVENKEEL_SERVICE={GATEWAY}"),
             // A manager knows images only by name.
             "--env=EVENKEEL_PORT=3001".to_owned(),
-            "--env=EVENKEEL_LISTEN=0.0.0.0:8080".to_owned(),
-            "--env=EVENKEEL_ADMIN_LISTEN=0.0.0.0:9900".to_owned(),
         ];
         let mut hosts = Vec::new();
         for (number, directory) in (1..).zip(sockets) {
@@ -65,20 +49,8 @@ impl<'a> Swarm<'a> {
             hosts.push(format!("unix://{target}/docker.sock"));
         }
         options.push(format!("--env=EVENKEEL_DOCKER_HOST={}", hosts.join(",")));
-        options.push(IMAGE.to_owned());
-        lab.create_service("evenkeel", &options.iter().map(String::as_str).collect::<Vec<_>>());
-        let gateway = [
-            format!("--replicas={replicas}"),
-            network,
-            format!("--mount=type=bind,source={},target=/work-log", logs.display()),
-            "--env=WORK_LOG=/work-log".to_owned(),
-            "--label=evenkeel.health.path=/ready".to_owned(),
-            // What hangs moves on when a probe failed: at the latest after this and the probe's second.
-            "--label=evenkeel.health.interval=500ms".to_owned(),
-            "--no-healthcheck".to_owned(),
-            "evenkeel-replica:local".to_owned(),
-        ];
-        lab.create_service(GATEWAY, &gateway.iter().map(String::as_str).collect::<Vec<_>>());
+        create_evenkeel(lab, "evenkeel", 1, &options, &[]);
+        create_gateway(lab, &logs, replicas);
         let addr = lab.node(1).addr();
         let admin = Admin::new((addr, 9900).into());
         let swarm = Self { lab, admin, proxy: (addr, 8080).into(), logs };
@@ -144,18 +116,60 @@ impl Drop for Drains {
     }
 }
 
+/// Creates an evenkeel on a node, at whose ports 8080 and 9900 it is found, with such options of the service more and
+/// with these arguments.
+pub(crate) fn create_evenkeel(lab: &Lab, name: &str, node: usize, options: &[String], arguments: &[&str]) {
+    let place = format!("--constraint=node.hostname=={}", lab.node(node).name());
+    let (network, service) = (format!("--network={NETWORK}"), format!("--env=EVENKEEL_SERVICE={GATEWAY}"));
+    let mut all = vec![
+        place.as_str(),
+        &network,
+        "--publish=mode=host,target=8080,published=8080",
+        "--publish=mode=host,target=9900,published=9900",
+        "--user=0:0",
+        "--no-healthcheck",
+        &service,
+        "--env=EVENKEEL_LISTEN=0.0.0.0:8080",
+        "--env=EVENKEEL_ADMIN_LISTEN=0.0.0.0:9900",
+    ];
+    all.extend(options.iter().map(String::as_str));
+    all.push(IMAGE);
+    all.extend(arguments);
+    lab.create_service(name, &all);
+}
+
+/// Creates the service that is balanced, with so many replicas, which log to that directory.
+pub(crate) fn create_gateway(lab: &Lab, logs: &Path, replicas: usize) {
+    let options: [&str; 8] = [
+        &format!("--replicas={replicas}"),
+        &format!("--network={NETWORK}"),
+        &format!("--mount=type=bind,source={},target=/work-log", logs.display()),
+        "--env=WORK_LOG=/work-log",
+        "--label=evenkeel.health.path=/ready",
+        // What hangs moves on when a probe failed: at the latest after this and the probe's second.
+        "--label=evenkeel.health.interval=500ms",
+        "--no-healthcheck",
+        "evenkeel-replica:local",
+    ];
+    lab.create_service(GATEWAY, &options);
+}
+
 impl Drop for Swarm<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let engine = &self.lab.node(1).engine;
-            let list = ["ps", "--all", "--quiet", "--filter", "label=com.docker.swarm.service.name=evenkeel"];
-            let containers = engine.docker_command(&list).output();
-            let containers = containers.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-            for container in containers.unwrap_or_default().lines() {
-                let output = engine.docker_command(&["logs", "--tail=300", container]).output();
-                let log = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-                eprintln!("--- evenkeel's log\n{}", String::from_utf8_lossy(&log));
-            }
+            tell_log(&self.lab.node(1).engine, "evenkeel");
         }
+    }
+}
+
+/// What the containers that a service has on this node said at last, for whoever reads why a scenario failed.
+pub(crate) fn tell_log(engine: &Engine, service: &str) {
+    let filter = format!("label=com.docker.swarm.service.name={service}");
+    let containers = engine.docker_command(&["ps", "--all", "--quiet", "--filter", &filter]).output();
+    let containers = containers.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    for container in containers.unwrap_or_default().lines() {
+        let output = engine.docker_command(&["logs", "--tail=300", container]).output();
+        let log = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+        eprintln!("--- {service}'s log\n{}", String::from_utf8_lossy(&log));
     }
 }

@@ -1,5 +1,7 @@
 //! The examples for several hosts as they are written, each host with its own engine and `docker compose`.
 
+mod stack;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -15,7 +15,8 @@ const HOSTS: usize = 3;
 pub(super) struct Fleet<'a> {
     pub(super) lab: &'a Lab,
     program: PathBuf,
-    token: Option<String>,
+    /// Of every evenkeel.
+    options: Vec<String>,
     /// How many replicas each host has.
     replicas: [usize; HOSTS],
     /// In the order of the hosts; one that was killed is none.
@@ -23,21 +24,26 @@ pub(super) struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    /// So many replicas on each host, and an evenkeel that has all of them; peers are known by their addresses.
-    pub(super) async fn begin(lab: &'a Lab, replicas: [usize; HOSTS]) -> Self {
+    /// So many replicas on each host, with such options of `docker run`, and no evenkeel yet. Each has the hostname
+    /// `gateway-2-node-1`.
+    pub(super) fn begin(lab: &'a Lab, replicas: [usize; HOSTS], options: &[&str]) -> Self {
         for (node, count) in lab.nodes().iter().zip(replicas) {
             for number in 1..=count {
-                run_gateway(&node.engine, number, &[]);
+                let hostname = format!("--hostname=gateway-{number}-{}", node.name());
+                run_gateway(&node.engine, number, &[options, &[hostname.as_str()]].concat());
             }
         }
         let program = program(lab.directory());
-        let mut fleet = Self { lab, program, token: None, replicas, evenkeels: Vec::new() };
+        let mut fleet = Self { lab, program, options: Vec::new(), replicas, evenkeels: Vec::new() };
         fleet.evenkeels.resize_with(HOSTS, || None);
-        fleet.start_all().await;
         fleet
     }
 
-    async fn start_all(&mut self) {
+    /// Starts all evenkeels, anew if they run, and waits until each has what all have. They find one another by what
+    /// `peers` says.
+    pub(super) async fn start_all(&mut self, peers: &str, options: &[String]) {
+        self.evenkeels.iter_mut().for_each(|evenkeel| drop(evenkeel.take()));
+        self.options = [&[format!("--peer={peers}")][..], options].concat();
         for host in 1..=HOSTS {
             self.start(host).await;
         }
@@ -47,24 +53,17 @@ impl<'a> Fleet<'a> {
     /// Starts the evenkeel of a host, which runs as if it were the host's, but for the name.
     pub(super) async fn start(&mut self, host: usize) {
         let (node, directory) = (self.lab.node(host), self.lab.directory());
-        let command = in_network(&node.engine.namespaces().network(), &self.program);
-        let peers: Vec<_> = self.lab.nodes().iter().map(|node| format!("{}:9900", node.addr())).collect();
+        // With the host's files: they say which DNS server to ask. Not with its processes, to be signalled from here.
+        let mut command = in_network(&node.engine.namespaces().network(), "nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", node.engine.namespaces().first())).arg("--").arg(&self.program);
         let mut options = vec![
             format!("--docker-host={}", node.engine.host()),
             "--service=gateway".to_owned(),
             format!("--peer-name={}", node.name()),
-            format!("--peer={}", peers.join(",")),
         ];
-        options.extend(self.token.iter().map(|token| format!("--peer-token={token}")));
+        options.extend_from_slice(&self.options);
         let name = format!("evenkeel-{host}");
         self.evenkeels[host - 1] = Some(Evenkeel::start(&name, command, node.addr(), &options, directory).await);
-    }
-
-    /// Starts all anew, with a token to know one another by.
-    pub(super) async fn restart_with_token(&mut self, token: &str) {
-        self.evenkeels.iter_mut().for_each(|evenkeel| drop(evenkeel.take()));
-        self.token = Some(token.to_owned());
-        self.start_all().await;
     }
 
     /// Ends the evenkeel of a host by a signal.
@@ -121,6 +120,12 @@ impl<'a> Fleet<'a> {
             eventually(PATIENCE, &what, async || (self.of(at).admin.state(&name).await == "ready") == is_ready).await;
         }
     }
+}
+
+/// The admin listeners of all hosts by their addresses.
+pub(super) fn addresses(lab: &Lab) -> String {
+    let peers: Vec<_> = lab.nodes().iter().map(|node| format!("{}:9900", node.addr())).collect();
+    peers.join(",")
 }
 
 /// What the other hosts call one.

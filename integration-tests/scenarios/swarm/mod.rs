@@ -1,6 +1,8 @@
 //! A Swarm of three nodes under load: what is planned costs nothing, what breaks costs no request; managers come and go.
 //! `just swarm` measures what it costs in time, beside other balancers.
 
+mod by_name;
+
 use std::time::Duration;
 
 use integration_tests::lab::{Lab, Plan};

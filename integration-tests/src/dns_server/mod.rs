@@ -139,20 +139,29 @@ struct Zone {
 }
 
 impl DnsServer {
-    /// Starts one without any record.
+    /// Starts one without any record, at any port of this machine's own.
     pub async fn start() -> Self {
-        let (tcp, udp) = loop {
-            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        for _ in 0..100 {
             // Somebody else may have the same port for UDP.
-            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().expect("bound")).await {
-                break (tcp, udp);
+            if let Ok(server) = Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await {
+                return server;
             }
-        };
-        let addr = tcp.local_addr().expect("bound");
+        }
+        panic!("no port is free");
+    }
+
+    /// Starts one without any record, there.
+    ///
+    /// # Errors
+    /// When the address is taken, or nobody may listen there.
+    pub async fn start_at(addr: SocketAddr) -> io::Result<Self> {
+        let tcp = TcpListener::bind(addr).await?;
+        let addr = tcp.local_addr()?;
+        let udp = UdpSocket::bind(addr).await?;
         let shared = Arc::<Shared>::default();
         let tasks =
             vec![tokio::spawn(serve_udp(udp, Arc::clone(&shared))), tokio::spawn(serve_tcp(tcp, Arc::clone(&shared)))];
-        Self { addr, shared, tasks }
+        Ok(Self { addr, shared, tasks })
     }
 
     /// Where it listens.

@@ -120,12 +120,13 @@ impl Engine {
     /// # Panics
     /// If the program cannot be started.
     pub fn start(&mut self) {
+        run(self.namespaces.command("mkdir").args(["-p", "/run/docker-socket"]));
         let mut command = self.namespaces.command("dockerd");
         // There is no registry: a Swarm would try to pull for 20 s before it took the image that is there.
         command.env("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE", "1");
         command.args(["--config-file", &self.path("daemon.json"), "--host", &self.host(), "--group", IMAGES_USER]);
-        // Where a Compose file mounts it from, as on any host; to be seen in the namespaces alone.
-        command.arg("--host=unix:///run/docker.sock");
+        // Where Compose files and stacks mount it from, as on any host; to be seen in the namespaces alone.
+        command.args(["--host=unix:///run/docker.sock", "--host=unix:///run/docker-socket/docker.sock"]);
         command.args(["--data-root", &self.path("data"), "--exec-root", &self.path("exec")]);
         command.args(["--pidfile", &self.path("dockerd.pid"), "--cgroup-parent", &self.cgroup]);
         // What every machine can do: no driver of its kernel, no systemd.

@@ -70,12 +70,22 @@ impl Task {
 }
 
 impl Lab {
-    /// Makes a Swarm of all nodes, of which the first so many are managers, with an attachable overlay network of that
-    /// name across them.
+    /// Makes a Swarm of all nodes, as [`join_all`](Self::join_all) does, with an attachable overlay network of that name
+    /// across them.
     ///
     /// # Panics
     /// If Docker refuses.
     pub fn make_swarm(&self, managers: usize, network: &str) {
+        self.join_all(managers);
+        let create = ["network", "create", "--driver=overlay", "--attachable", network];
+        self.node(1).engine.docker(&create);
+    }
+
+    /// Makes a Swarm of all nodes, of which the first so many are managers.
+    ///
+    /// # Panics
+    /// If Docker refuses.
+    pub fn join_all(&self, managers: usize) {
         let (manager, others) = self.nodes().split_first().expect("a node");
         let join_at = format!("{}:2377", manager.addr());
         let advertise = |node: &Node| format!("--advertise-addr={}", node.addr());
@@ -85,7 +95,6 @@ impl Lab {
             let token = manager.engine.docker(&["swarm", "join-token", "--quiet", role]);
             node.engine.docker(&["swarm", "join", "--token", &token, &advertise(node), &join_at]);
         }
-        manager.engine.docker(&["network", "create", "--driver=overlay", "--attachable", network]);
     }
 
     /// Creates a service of such options, image and arguments, and does not wait for it. Its tasks are known by name,
