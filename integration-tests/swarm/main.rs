@@ -2,8 +2,9 @@
 //! is in docs/reliability.md.
 //!
 //! - [`site`]: a lab's Swarm with the replicas, the [`system`] before them, and the clients.
-//! - [`event`]: what is done to it; [`step`] stages one, and as long a time in which nothing is done.
-//! - [`report`]: the tables.
+//! - [`event`]: what is done to it; [`step`] stages one, does the same to a bystander, and then nothing for as long.
+//! - [`order`], [`slowest`]: what became of the tasks, and where the slowest requests were.
+//! - [`report`]: the tables; [`verdict`]: whether a change cost more than the machine did.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
@@ -11,8 +12,10 @@ mod event;
 mod order;
 mod report;
 mod site;
+mod slowest;
 mod step;
 mod system;
+mod verdict;
 
 use std::fs;
 use std::path::PathBuf;
@@ -46,6 +49,12 @@ struct Options {
     /// Only these events
     #[arg(long, value_delimiter = ',')]
     only: Vec<Event>,
+    /// How often to stage each; what is told of latency is the middle of them
+    #[arg(long, default_value_t = 1)]
+    rounds: u64,
+    /// Leave out the time in which the same is done to a bystander
+    #[arg(long)]
+    no_control: bool,
     /// What is between the clients and the replicas; several are compared
     #[arg(long = "system", value_delimiter = ',', default_value = "evenkeel")]
     systems: Vec<System>,
@@ -89,15 +98,16 @@ fn compare(options: &Options) -> Result<bool> {
         })?;
         report.save(&options.scratch)?;
     }
-    report.compare();
+    report.conclude();
     Ok(report.is_kept())
 }
 
 async fn all(options: &Options, lab: &mut Lab, system: System, report: &mut Report) -> Result<()> {
     let mut site = Site::begin(options, lab, system).await?;
     let events = if options.only.is_empty() { Event::all() } else { options.only.clone() };
-    for (step, event) in (1..).zip(events) {
-        report.add(step::run(&mut site, options, event, step * 2).await?);
+    let all = (0..options.rounds).flat_map(|_| &events);
+    for (step, event) in (1..).zip(all) {
+        report.add(step::run(&mut site, options, *event, step * 3).await?);
         report.save(&options.scratch)?;
     }
     site.save_logs()

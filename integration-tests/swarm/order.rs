@@ -89,8 +89,8 @@ impl Order {
     }
 }
 
-/// From one time to the other.
-fn millis(from: u64, to: u64) -> f64 {
+/// From one time to the other, both in microseconds.
+pub(crate) fn millis(from: u64, to: u64) -> f64 {
     (to.cast_signed() - from.cast_signed()) as f64 / 1_000.0
 }
 

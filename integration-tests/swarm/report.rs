@@ -1,14 +1,17 @@
 //! Tables for people, `results.json` for programs.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
 use integration_tests::Result;
 use serde::Serialize;
 
+use crate::event::Event;
 use crate::order::Spread;
 use crate::step::{Got, Outcome};
 use crate::system::System;
+use crate::verdict::Tail;
 
 /// From ready to the first request, of evenkeel.
 const FIRST_MS: f64 = 300.0;
@@ -34,6 +37,9 @@ impl Report {
             _ => "",
         };
         row(&outcome, &outcome.event.name(), &outcome.with, kept);
+        if let Some(bystander) = &outcome.bystander {
+            row(&outcome, "the same to a bystander", bystander, "");
+        }
         if let Some(calm) = &outcome.calm {
             row(&outcome, "as long, nothing done", calm, "");
         }
@@ -54,6 +60,9 @@ impl Report {
         for line in order.examples.iter().chain(&outcome.with.failures) {
             println!("  {line}");
         }
+        for line in &outcome.with.slowest {
+            println!("  slow: {line}");
+        }
         if outcome.system == System::Evenkeel {
             for complaint in complaints {
                 println!("  ! {complaint}");
@@ -68,36 +77,12 @@ impl Report {
         ours.flat_map(complaints).next().is_none()
     }
 
-    /// Event by system, if there is more than one.
-    pub(crate) fn compare(&self) {
-        let mut systems: Vec<_> = self.outcomes.iter().map(|outcome| outcome.system).collect();
-        systems.dedup();
-        let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
-        let mut events: Vec<_> = Vec::new();
-        for outcome in &self.outcomes {
-            if !events.contains(&outcome.event) {
-                events.push(outcome.event);
-            }
-        }
-        let find = |event, system| self.outcomes.iter().find(|o| o.event == event && o.system == system);
-        println!("\nfailed of all requests · p99.9 ms · worst ms; in brackets p99.9 and worst with nothing done\n");
-        println!("| event | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
-        for event in &events {
-            let cells: Vec<_> =
-                systems.iter().map(|system| find(*event, *system).map_or("–".to_owned(), cell)).collect();
-            println!("| {} | {} |", event.name(), cells.join(" | "));
-        }
-        println!("\nlast request before SIGTERM, and requests after it · first request after ready: least–most ms\n");
-        println!("| event | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
-        for event in &events {
-            let cells = systems.iter().map(|system| {
-                find(*event, *system).map_or("–".to_owned(), |outcome| {
-                    let order = &outcome.order;
-                    format!("{}, {} · {}", spread(order.last_before), order.late, spread(order.first_after))
-                })
-            });
-            println!("| {} | {} |", event.name(), cells.collect::<Vec<_>>().join(" | "));
-        }
+    /// What it comes to: latencies beside those of the other times, and event by system.
+    pub(crate) fn conclude(&self) {
+        println!("\n{}", latencies(&self.outcomes));
+        println!("\n{}", by_system(&self.outcomes, "failed of all requests · p99.9 ms · worst ms", cell));
+        let what = "last request before SIGTERM, and requests after it · first request after ready: least–most ms";
+        println!("\n{}", by_system(&self.outcomes, what, order));
     }
 
     pub(crate) fn save(&self, scratch: &Path) -> Result<()> {
@@ -105,7 +90,7 @@ impl Report {
     }
 }
 
-/// What of the promise was not kept. Latencies with nothing done are told beside, and not judged: they are chance, too.
+/// What of the promise was not kept. Latencies of the times beside it are told beside: see [`latencies`].
 fn complaints(outcome: &Outcome) -> Vec<String> {
     let (with, order) = (&outcome.with, &outcome.order);
     let mut complaints = Vec::new();
@@ -136,12 +121,156 @@ fn row(outcome: &Outcome, what: &str, got: &Got, kept: &str) {
     );
 }
 
+/// p99.9 and the worst of each event beside those of the same time with a bystander and with nothing done. The last are
+/// told and not judged by the promises: with one round they are chance, too.
+fn latencies(outcomes: &[Outcome]) -> String {
+    let mut table = String::from(
+        "p99.9 · worst ms, of several rounds the middle\n\n\
+         | system | event | rounds | nothing done | the same to a bystander | event | than with a bystander | than with nothing done |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for (system, event) in staged(outcomes) {
+        let rounds: Vec<_> = of(outcomes, event, system).collect();
+        let middle = |got: fn(&Outcome) -> Option<&Got>| {
+            let tails: Vec<_> =
+                rounds.iter().filter_map(|outcome| got(outcome)).map(|got| Tail::of(&got.latency)).collect();
+            Tail::middle(&tails)
+        };
+        let calm = middle(|outcome| outcome.calm.as_ref());
+        let bystander = middle(|outcome| outcome.bystander.as_ref());
+        let with = middle(|outcome| Some(&outcome.with));
+        let beside = |other: Option<Tail>| text(with.zip(other).map(|(with, other)| with.beside(&other)));
+        let cells = [
+            system.name().to_owned(),
+            event.name(),
+            rounds.len().to_string(),
+            text(calm),
+            text(bystander),
+            text(with),
+            beside(bystander),
+            beside(calm),
+        ];
+        table.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    table
+}
+
+/// What was staged of what, each once.
+fn staged(outcomes: &[Outcome]) -> Vec<(System, Event)> {
+    let mut staged = Vec::new();
+    for outcome in outcomes {
+        if !staged.contains(&(outcome.system, outcome.event)) {
+            staged.push((outcome.system, outcome.event));
+        }
+    }
+    staged
+}
+
+fn of(outcomes: &[Outcome], event: Event, system: System) -> impl Iterator<Item = &Outcome> {
+    outcomes.iter().filter(move |outcome| outcome.event == event && outcome.system == system)
+}
+
+/// A column for each system and a line for each event; its rounds one after the other.
+fn by_system(outcomes: &[Outcome], what: &str, cell: impl Fn(&Outcome) -> String) -> String {
+    let (mut systems, mut events) = (Vec::new(), Vec::new());
+    for (system, event) in staged(outcomes) {
+        if !systems.contains(&system) {
+            systems.push(system);
+        }
+        if !events.contains(&event) {
+            events.push(event);
+        }
+    }
+    let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
+    let mut table = format!("{what}\n\n| event | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
+    for event in events {
+        let cells = systems.iter().map(|system| {
+            let rounds: Vec<_> = of(outcomes, event, *system).map(&cell).collect();
+            if rounds.is_empty() { "–".to_owned() } else { rounds.join("; ") }
+        });
+        table.push_str(&format!("| {} | {} |\n", event.name(), cells.collect::<Vec<_>>().join(" | ")));
+    }
+    table
+}
+
 fn cell(outcome: &Outcome) -> String {
     let Got { requests, failed, latency, .. } = &outcome.with;
-    let calm = outcome.calm.as_ref().map(|calm| format!(" ({:.1} · {:.0})", calm.latency.p999, calm.latency.worst));
-    format!("{failed} of {requests} · {:.1} · {:.0}{}", latency.p999, latency.worst, calm.unwrap_or_default())
+    format!("{failed} of {requests} · {}", Tail::of(latency))
+}
+
+fn order(outcome: &Outcome) -> String {
+    let order = &outcome.order;
+    format!("{}, {} · {}", spread(order.last_before), order.late, spread(order.first_after))
+}
+
+fn text(told: Option<impl Display>) -> String {
+    told.map_or("–".to_owned(), |told| told.to_string())
 }
 
 fn spread(spread: Option<Spread>) -> String {
     spread.map_or("–".to_owned(), |spread| format!("{:.0}–{:.0} ms", spread.least, spread.most))
+}
+
+#[cfg(test)]
+mod tests {
+    use integration_tests::load::Latency;
+
+    use super::*;
+    use crate::order::Order;
+
+    fn got(p999: f64, worst: f64) -> Got {
+        let latency = Latency { p999, worst, ..Latency::default() };
+        Got { seconds: 1.0, requests: 9, failed: 0, latency, failures: Vec::new(), slowest: Vec::new() }
+    }
+
+    fn outcome(event: Event, with: Got, bystander: Option<Got>, calm: Option<Got>) -> Outcome {
+        Outcome { event, system: System::Evenkeel, with, bystander, calm, order: Order::default() }
+    }
+
+    fn last_line(table: &str) -> &str {
+        table.trim_end().lines().last().unwrap()
+    }
+
+    #[test]
+    fn an_event_is_told_beside_a_bystander_and_beside_nothing() {
+        let scale = outcome(Event::Scale, got(94.0, 108.0), Some(got(95.0, 107.0)), Some(got(10.4, 13.0)));
+        assert_eq!(
+            last_line(&latencies(&[scale])),
+            "| evenkeel | scale | 1 | 10.4 · 13 | 95.0 · 107 | 94.0 · 108 | worst HIGHER | HIGHER |"
+        );
+        let cut = outcome(Event::Cut, got(27.1, 1_484.0), None, None);
+        assert_eq!(last_line(&latencies(&[cut])), "| evenkeel | cut | 1 | – | – | 27.1 · 1484 | – | – |");
+    }
+
+    #[test]
+    fn rounds_are_told_by_their_middle_and_one_by_one() {
+        let round = |worst| outcome(Event::Scale, got(9.0, worst), Some(got(9.0, 30.0)), None);
+        let rounds = [round(20.0), round(200.0), round(30.0)];
+        assert_eq!(
+            last_line(&latencies(&rounds)),
+            "| evenkeel | scale | 3 | – | 9.0 · 30 | 9.0 · 30 | no higher | – |"
+        );
+        let haproxy = Outcome { system: System::Haproxy, event: Event::Drain, ..round(1.0) };
+        let all: Vec<_> = rounds.into_iter().chain([haproxy]).collect();
+        let table = by_system(&all, "worst", |outcome| outcome.with.latency.worst.to_string());
+        assert_eq!(
+            table,
+            "worst\n\n| event | evenkeel | haproxy |\n|---|---|---|\n| scale | 20; 200; 30 | – |\n| drain | – | 1 |\n"
+        );
+    }
+
+    #[test]
+    fn a_promise_that_was_not_kept_is_complained_of() {
+        let said = |outcome: Outcome| complaints(&outcome).join(", ");
+        let bad = |with, order| Outcome { order, ..outcome(Event::Scale, with, None, None) };
+        let late = Order { late: 2, ..Order::default() };
+        assert_eq!(said(bad(got(94.0, 500.0), Order::default())), "");
+        assert_eq!(said(bad(got(9.0, 9.0), late)), "2 requests went to tasks that had got SIGTERM");
+        assert_eq!(said(bad(Got { failed: 1, ..got(9.0, 9.0) }, Order::default())), "1 failed");
+        let killed = |worst| outcome(Event::KillDaemon, got(9.0, worst), None, None);
+        assert_eq!(
+            (said(killed(200.0)), said(killed(219.4))),
+            (String::new(), "a request took 219 ms, not 200".into())
+        );
+    }
 }

@@ -19,6 +19,10 @@ use crate::system::{System, evenkeel};
 
 /// The service that is balanced.
 pub(crate) const GATEWAY: &str = "gateway";
+/// One that nobody asks for, and that no system knows: the same is done to it, to tell what the machine does to the clients
+/// from what a change does.
+pub(crate) const BYSTANDER: &str = "bystander";
+/// Of either.
 pub(crate) const REPLICAS: usize = 6;
 /// More than there are at any time. Tasks leave the name three seconds before they are told to stop: what HAProxy kept of
 /// them would fail.
@@ -74,17 +78,12 @@ impl<'a> Site<'a> {
         };
         let mount = format!("--mount=type=bind,source={},target=/work-log", logs.display());
         let (replicas, network) = (format!("--replicas={REPLICAS}"), format!("--network={NETWORK}"));
-        let gateway = [
-            replicas.as_str(),
-            &network,
-            &mount,
-            "--env=WORK_LOG=/work-log",
-            "--label=evenkeel.health.path=/ready",
-            // An exec a second for each replica would be most of what two cores do.
-            "--no-healthcheck",
-            &options.replica_image,
-        ];
-        lab.create_service(GATEWAY, &gateway);
+        // Without a HEALTHCHECK: an exec a second for each replica would be most of what two cores do.
+        let both = [network.as_str(), &mount, "--no-healthcheck"];
+        let own = [&replicas, "--env=WORK_LOG=/work-log", "--label=evenkeel.health.path=/ready"];
+        lab.create_service(GATEWAY, &[&both, own.as_slice(), &[&options.replica_image]].concat());
+        // No label: evenkeel is not concerned with it, and asks for none of its tasks.
+        lab.create_service(BYSTANDER, &[&both, ["--replicas=0"].as_slice(), &[&options.replica_image]].concat());
         lab.until_settled(GATEWAY, REPLICAS).await;
         let (struck, addr) = (lab.node_id(STRUCK), (lab.node(MANAGER).addr(), LISTEN).into());
         Ok(Self { lab, system, struck, addr, process, logs, scratch })
@@ -95,9 +94,12 @@ impl<'a> Site<'a> {
         self.lab.node(MANAGER).engine.docker(args)
     }
 
-    /// Brings the service to so many tasks that are on all nodes, and waits until the system uses each.
-    pub(crate) async fn settle(&mut self) -> Result<()> {
-        self.docker(&["service", "scale", "--detach", &format!("{GATEWAY}={REPLICAS}")]);
+    /// Brings the service to its tasks, which are on all nodes, and the bystander to so many, and waits until the system
+    /// uses each of the service's.
+    pub(crate) async fn settle(&mut self, bystanders: usize) -> Result<()> {
+        let (ours, others) = (format!("{GATEWAY}={REPLICAS}"), format!("{BYSTANDER}={bystanders}"));
+        self.docker(&["service", "scale", "--detach", &ours, &others]);
+        self.lab.until_settled(BYSTANDER, bystanders).await;
         let mut tasks = self.lab.until_settled(GATEWAY, REPLICAS).await;
         let nodes: HashSet<_> = tasks.iter().map(|task| &task.node).collect();
         if nodes.len() < self.lab.nodes().len() {

@@ -1,17 +1,19 @@
-//! One step: warm-up, event, recovery, and what came of it.
+//! One step: an event, the same done to a bystander, and as long a time in which nothing is done; what came of each.
 
 use std::time::Duration;
 
 use integration_tests::Result;
 use integration_tests::load::record::{Record, now};
-use integration_tests::load::{Latency, Load, Plan, record, witness};
+use integration_tests::load::witness::{self, Witness};
+use integration_tests::load::{Latency, Load, Plan, record};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::Options;
 use crate::event::Event;
 use crate::order::Order;
-use crate::site::Site;
+use crate::site::{BYSTANDER, GATEWAY, REPLICAS, Site};
+use crate::slowest::slowest;
 use crate::system::System;
 
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -29,6 +31,8 @@ pub(crate) struct Got {
     pub(crate) latency: Latency,
     /// Of the failures, the first few.
     pub(crate) failures: Vec<String>,
+    /// Where the time of the slowest few went.
+    pub(crate) slowest: Vec<String>,
 }
 
 /// What a step comes to.
@@ -37,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) event: Event,
     pub(crate) system: System,
     pub(crate) with: Got,
+    /// While the same was done to a service that nobody asks for.
+    pub(crate) bystander: Option<Got>,
     /// In as long a time without any change.
     pub(crate) calm: Option<Got>,
     pub(crate) order: Order,
@@ -44,7 +50,7 @@ pub(crate) struct Outcome {
 
 impl Got {
     /// Of the requests that ended after `began`; what was before is warm-up.
-    fn of(records: &[Record], began: u64, ended: u64) -> Self {
+    fn of(records: &[Record], witness: &Witness, began: u64, ended: u64) -> Self {
         let counted: Vec<_> = records.iter().filter(|record| record.end > began).collect();
         let failed: Vec<_> = counted.iter().filter(|record| record.is_failed()).collect();
         let tell = |record: &&&Record| {
@@ -59,41 +65,62 @@ impl Got {
             failed: failed.len(),
             latency: Latency::of(counted.iter().map(|record| record.latency(REPLICA_MS))),
             failures: failed.iter().take(5).map(tell).collect(),
+            slowest: slowest(&counted, witness, began),
         }
     }
 }
 
-/// Stages an event, and as long a time without one if it is to be compared.
-pub(crate) async fn run(site: &mut Site<'_>, options: &Options, event: Event, step: u64) -> Result<Outcome> {
-    site.settle().await?;
-    site.clear_logs()?;
-    let load = start(site, options, step)?;
-    sleep(WARM_UP).await;
-    let began = now();
-    event.stage(site).await?;
-    sleep(RECOVERY).await;
-    let ended = now();
-    let records = record::read(&load.stop().await?)?;
-    let with = Got::of(&records, began, ended);
-    let order = Order::new(&witness::lives(&site.logs)?, &records, &site.log()?, began, ended);
-    site.save_logs()?;
-    let calm = if event.is_planned() {
-        Some(calm(site, options, step + 1, Duration::from_micros(ended - began)).await?)
-    } else {
-        None
-    };
-    Ok(Outcome { event, system: site.system, with, calm, order })
+/// What the clients met in one phase of a step, and the time of it that counts.
+struct Phase {
+    records: Vec<Record>,
+    got: Got,
+    began: u64,
+    ended: u64,
 }
 
-async fn calm(site: &mut Site<'_>, options: &Options, step: u64, time: Duration) -> Result<Got> {
-    site.settle().await?;
+/// Stages an event; and the same with a bystander, and as long a time without either, if it is to be compared.
+pub(crate) async fn run(site: &mut Site<'_>, options: &Options, event: Event, step: u64) -> Result<Outcome> {
+    let has_control = event.is_of_one_service() && !options.no_control;
+    // They are there in each phase, so that only what is done differs; but not where they would share what is done.
+    let bystanders = if has_control { REPLICAS } else { 0 };
+    site.settle(bystanders).await?;
+    let Phase { records, got: with, began, ended } =
+        phase(site, options, step, Duration::ZERO, async |site| event.stage(site, GATEWAY).await).await?;
+    let order = Order::new(&witness::lives(&site.logs)?, &records, &site.log()?, began, ended);
+    site.save_logs()?;
+    let as_long = Duration::from_micros(ended - began);
+    let (mut bystander, mut calm) = (None, None);
+    if has_control {
+        site.settle(bystanders).await?;
+        let stage = async |site: &mut Site<'_>| event.stage(site, BYSTANDER).await;
+        bystander = Some(phase(site, options, step + 1, as_long, stage).await?.got);
+    }
+    if event.is_planned() {
+        site.settle(bystanders).await?;
+        calm = Some(phase(site, options, step + 2, as_long, async |_| Ok(())).await?.got);
+    }
+    Ok(Outcome { event, system: site.system, with, bystander, calm, order })
+}
+
+/// Warm-up, what is done, recovery; no shorter than `as_long`.
+async fn phase(
+    site: &mut Site<'_>,
+    options: &Options,
+    step: u64,
+    as_long: Duration,
+    stage: impl AsyncFnOnce(&mut Site<'_>) -> Result<()>,
+) -> Result<Phase> {
     site.clear_logs()?;
     let load = start(site, options, step)?;
     sleep(WARM_UP).await;
     let began = now();
-    sleep(time).await;
+    stage(site).await?;
+    let took = Duration::from_micros(now().saturating_sub(began));
+    sleep(as_long.saturating_sub(took).max(RECOVERY)).await;
     let ended = now();
-    Ok(Got::of(&record::read(&load.stop().await?)?, began, ended))
+    let records = record::read(&load.stop().await?)?;
+    let got = Got::of(&records, &Witness::read(&site.logs, step)?, began, ended);
+    Ok(Phase { records, got, began, ended })
 }
 
 fn start(site: &Site<'_>, options: &Options, step: u64) -> Result<Load> {
@@ -132,7 +159,7 @@ mod tests {
             record(990_000, 1_010_000, None),
             record(1_500_000, 1_530_000, Some("503")),
         ];
-        let got = Got::of(&records, 1_000_000, 2_000_000);
+        let got = Got::of(&records, &Witness::default(), 1_000_000, 2_000_000);
         assert_eq!((got.requests, got.failed, got.latency.worst, got.seconds), (2, 1, 30.0, 1.0));
         assert_eq!(got.failures, ["GET at +500 ms for 30 ms: 503"]);
     }
