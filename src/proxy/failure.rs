@@ -157,8 +157,8 @@ impl Failure {
         match self {
             Self::Connect(_) | Self::ConnectTimeout | Self::Unsent => Some(AttemptFailure::Connect),
             Self::Closed { .. } => Some(AttemptFailure::Reset),
-            Self::Lost { .. } | Self::Silent => Some(AttemptFailure::Lost),
-            Self::ResponseTimeout => Some(AttemptFailure::Timeout),
+            Self::Lost { .. } => Some(AttemptFailure::Lost),
+            Self::ResponseTimeout | Self::Silent => Some(AttemptFailure::Timeout),
             Self::Protocol(_) => Some(AttemptFailure::Protocol),
             // That is its replicas' fault, if anybody's, and its weight will tell.
             Self::Declined => None,

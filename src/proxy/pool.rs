@@ -253,8 +253,10 @@ impl Pool {
             _ => Poll::Pending,
         });
         let stream = outcome.await.map_err(|error| match error.kind() {
-            // Moved at no cost, and not counted: it is the news of another request.
-            io::ErrorKind::TimedOut if is_hasty => Failure::Connect(io::Error::other("its host is silent")),
+            // A request moves at no cost, for this once.
+            io::ErrorKind::TimedOut if is_hasty => {
+                Failure::Connect(io::Error::new(io::ErrorKind::HostUnreachable, "its host is silent"))
+            }
             io::ErrorKind::TimedOut => Failure::ConnectTimeout,
             _ if is_out_of_descriptors(&error) => Failure::OutOfDescriptors(error),
             _ => Failure::Connect(error),

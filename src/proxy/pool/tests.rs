@@ -103,7 +103,9 @@ async fn where_a_host_was_silent_the_first_connect_of_a_request_moves_sooner_and
     bench.pool.shelf(&bench.replica).is_silent.set(true);
     let failed = async |is_first| bench.pool.connect(&bench.replica, DEADLINE, is_first, || true).await;
     assert!(matches!(failed(false).await, Err(Failure::ConnectTimeout)));
-    assert!(matches!(failed(true).await, Err(Failure::Connect(error)) if error.kind() == io::ErrorKind::Other));
+    assert!(
+        matches!(failed(true).await, Err(Failure::Connect(error)) if error.kind() == io::ErrorKind::HostUnreachable)
+    );
 }
 
 #[tokio::test]
