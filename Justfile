@@ -79,7 +79,7 @@ chaos *options: image
     integration-tests/bench/setup haproxy nginx caddy iptables
     cargo run --locked --release -p integration-tests --bin chaos -- {{ options }}
 
-# A Swarm of three nodes under load while it changes and breaks; `just swarm --only scale,cut`, `--system evenkeel,haproxy,caddy`
+# A Swarm of three nodes under load while it changes and breaks; `just swarm --only scale,cut`, `--rounds 3`, `--system evenkeel,haproxy,caddy`
 swarm *options: image
     integration-tests/bench/setup haproxy caddy
     cargo run --locked --release -p integration-tests --features docker --bin swarm -- {{ options }}
