@@ -11,7 +11,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::SockRef;
 use tokio::sync::watch;
 
 use crate::change::{Change, Sighting};
@@ -131,7 +130,7 @@ impl Talk {
 
     /// Closes with a reset.
     pub(super) fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub(super) fn finish_writing(&self) {
@@ -281,7 +280,7 @@ pub(super) fn hanging_at_the_first_of_two(request: &str) -> (Proxy, Talk, FakeRe
 }
 
 /// An address at which connects hang for as long as the sockets live.
-pub(in crate::proxy) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
+pub(super) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
     let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let listener = socket();
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -295,11 +294,6 @@ pub(in crate::proxy) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
         socket
     });
     (std::iter::once(listener).chain(queued).collect(), addr)
-}
-
-/// From now on the kernel drops what comes to a socket with some kilobytes unread, and acknowledges none of it.
-pub(in crate::proxy) fn deafen(stream: &TcpStream) {
-    SockRef::from(stream).set_recv_buffer_size(1).unwrap();
 }
 
 /// A process that can open no file for as long as this lives; what it has open it keeps.
