@@ -1,6 +1,7 @@
 //! What the registry publishes: the frozen list of one service.
 
-use std::cmp::Ordering;
+use std::cmp;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::schedule::{Schedule, Start};
@@ -19,6 +20,8 @@ pub struct Replicas {
     known: usize,
     schedule: OnceLock<Schedule>,
     start: Start,
+    /// Whether anybody has asked for the schedule.
+    is_scheduled: AtomicBool,
 }
 
 impl Replicas {
@@ -38,7 +41,14 @@ impl Replicas {
         });
         let left = |older: &Self| older.schedule.get().map_or(older.start, Schedule::left);
         let (schedule, start) = (OnceLock::new(), older.map(left).unwrap_or_default());
-        Self { service, known: list.len(), list: list.into(), heaviest, local, schedule, start }
+        let is_wanted = older.is_some_and(|older| older.is_scheduled.load(Ordering::Relaxed));
+        let is_scheduled = AtomicBool::new(false);
+        let new =
+            Self { service, known: list.len(), list: list.into(), heaviest, local, schedule, start, is_scheduled };
+        if is_wanted {
+            new.make_schedule();
+        }
+        new
     }
 
     /// Those that no peer runs, frozen likewise.
@@ -61,14 +71,25 @@ impl Replicas {
         self.heaviest
     }
 
-    /// Their turns. Whoever asks first makes it, since few policies need it; of two who do so at once one does it in vain,
-    /// rather than wait for the other.
+    /// Their turns. It is made if somebody asked for that of the list before, by whoever freezes this one; else by whoever
+    /// asks first, since few policies need it.
     pub(crate) fn schedule(&self) -> &Schedule {
-        if let Some(schedule) = self.schedule.get() {
-            return schedule;
+        if !self.is_scheduled.load(Ordering::Relaxed) {
+            self.is_scheduled.store(true, Ordering::Relaxed);
         }
+        self.schedule.get().unwrap_or_else(|| self.make_schedule())
+    }
+
+    /// Of two who do so at once one does it in vain, rather than wait for the other.
+    #[cold]
+    fn make_schedule(&self) -> &Schedule {
         let schedule = Schedule::new(&self.list, self.start);
         self.schedule.get_or_init(|| schedule)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_schedule(&self) -> bool {
+        self.schedule.get().is_some()
     }
 
     /// The same, of a service of which so many replicas are known.
@@ -83,7 +104,7 @@ impl Replicas {
 }
 
 /// The order of a list: by container number, then name, then id.
-pub(super) fn order(a: &Replica, b: &Replica) -> Ordering {
+pub(super) fn order(a: &Replica, b: &Replica) -> cmp::Ordering {
     let number = |replica: &Replica| replica.spec().number.unwrap_or(u32::MAX);
     let by_name = || a.spec().name.cmp(&b.spec().name).then_with(|| a.id().cmp(b.id()));
     number(a).cmp(&number(b)).then_with(by_name)

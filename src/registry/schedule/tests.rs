@@ -91,3 +91,15 @@ fn a_round_goes_on_in_the_next_list() {
     had.dedup();
     assert_eq!(had.len(), 40 + rest, "none has two turns before each that stayed has one");
 }
+
+#[test]
+fn the_next_list_has_its_schedule_only_if_somebody_asked_for_it() {
+    let list = || replicas(&[1; 40]);
+    let freeze = |older: &Replicas| Replicas::freeze_after(Some(older), "gateway".into(), list());
+    let first = Replicas::freeze("gateway".into(), list());
+    assert!(!first.has_schedule() && !freeze(&first).has_schedule());
+    first.schedule();
+    let second = freeze(&first);
+    assert!(second.has_schedule());
+    assert!(!freeze(&second).has_schedule(), "nobody minds it any more");
+}
