@@ -56,24 +56,20 @@ fn a_request_to_any_host_reaches_all_and_a_lost_host_costs_none() {
     });
 }
 
-/// The host's own replicas get so many times what each of the others gets. What a busy machine does to the shares of one
-/// try is not done to those of the next.
+/// The host's own replicas get so many times what each of the others gets.
 async fn all_have_their_shares(fleet: &Fleet<'_>, host: usize, preference: u64) {
     let (names, own) = (fleet.names(), format!("@{}", fleet.lab.node(host).name()));
     let weight = |name: &str| if name.ends_with(&own) { preference } else { 1 };
     let all: u64 = names.iter().map(|name| weight(name)).sum();
+    let tally = Load::exactly(REQUESTS, fleet.of(host).proxy, "/").await;
+    tally.assert_clean();
+    assert_eq!(tally.replicas(), names);
+    eprintln!("shares at host {host}, its own {preference} times as much: {:?}", tally.answers);
     let is_due = |(name, share): (&String, &u64)| {
         let due = REQUESTS * weight(name) / all;
         share.abs_diff(due) <= due / 10
     };
-    eventually(PATIENCE, &format!("shares at host {host} are due"), async || {
-        let tally = Load::exactly(REQUESTS, fleet.of(host).proxy, "/").await;
-        tally.assert_clean();
-        assert_eq!(tally.replicas(), names);
-        eprintln!("shares at host {host}, its own {preference} times as much: {:?}", tally.answers);
-        tally.answers.iter().all(is_due)
-    })
-    .await;
+    assert!(tally.answers.iter().all(is_due), "{:?}", tally.answers);
 }
 
 /// Who is believed to be a peer is served by the host's own replicas, or refused if there are none.
