@@ -134,9 +134,10 @@ impl Balancer {
         Err(if is_full { PickError::NoRoom(service) } else { PickError::NoneReady(service) })
     }
 
-    /// Whether a replica that is not in `tried` is ready and has room.
-    pub fn has_other(&self, service: &str, tried: &Tried) -> bool {
-        let fits = |replica: &Replica| replica.is_pickable() && !tried.contains(replica);
+    /// Whether a replica other than `holder`, which has the request, and those in `tried` is ready and has room.
+    pub fn has_other(&self, service: &str, tried: &Tried, holder: &Replica) -> bool {
+        let is_holder = |replica: &Replica| replica.incarnation() == holder.incarnation();
+        let fits = |replica: &Replica| replica.is_pickable() && !is_holder(replica) && !tried.contains(replica);
         self.replicas(service, tried).is_some_and(|replicas| has_room_at(&replicas, fits))
     }
 

@@ -215,7 +215,7 @@ fn nobody_is_picked_in_panic_beside_a_ready_one_that_only_has_no_room() {
     assert_eq!(balancer.pick("gateway", &Tried::default()).unwrap_err(), full);
     replicas.list()[1].set_health(Health::Unhealthy);
     assert_eq!(number(&balancer.pick("gateway", &Tried::default()).unwrap()), 1);
-    assert!(balancer.has_any("gateway") && !balancer.has_other("gateway", &Tried::default()));
+    assert!(balancer.has_any("gateway") && !balancer.has_other("gateway", &Tried::default(), &replicas.list()[0]));
     replicas.list()[0].set_lifecycle(Lifecycle::Paused);
     assert_eq!(balancer.pick("gateway", &Tried::default()).unwrap_err(), full, "nor is its limit broken then");
     drop(held);
@@ -329,13 +329,17 @@ proptest! {
             let (balancer, room) = (Balancer::new(registry.clone(), policy, seed), limits.iter().sum::<u32>());
             let pick = || balancer.pick("gateway", &Tried::default());
             let mut leases: Vec<_> = (0..room).map(|_| pick().unwrap()).collect();
-            for (replica, limit) in registry.replicas("gateway").unwrap().list().iter().zip(&limits) {
+            let replicas = registry.replicas("gateway").unwrap();
+            for (replica, limit) in replicas.list().iter().zip(&limits) {
                 prop_assert_eq!(replica.in_flight(), u64::from(*limit));
             }
             prop_assert_eq!(pick().unwrap_err(), PickError::NoRoom("gateway".into()));
-            prop_assert!(!balancer.has_other("gateway", &Tried::default()));
+            let has_other = |holder: &Replica| balancer.has_other("gateway", &Tried::default(), holder);
+            prop_assert!(!replicas.list().iter().any(|holder| has_other(holder)));
             let freed = number(&leases.remove(leases.len() / 2));
-            prop_assert!(balancer.has_other("gateway", &Tried::default()));
+            for holder in replicas.list() {
+                prop_assert_eq!(has_other(holder), holder.spec().number != Some(freed));
+            }
             prop_assert_eq!(number(&pick().unwrap()), freed);
         }
     }

@@ -205,7 +205,7 @@ impl Exchange<'_> {
     ) -> Result<After, Failed> {
         let worker = self.worker;
         let may_repeat = retries.is_allowed() && self.request.is_idempotent();
-        let may_move = || retries.is_allowed() && worker.balancer.has_other(&self.service, tried);
+        let may_move = || retries.is_allowed() && worker.balancer.has_other(&self.service, tried, replica);
         let limit = self.client.settings.connect_timeout;
         // What a peer declines is sent elsewhere, whatever it is.
         let keeps = may_repeat || (replica.is_peer() && retries.is_allowed());
@@ -233,7 +233,7 @@ impl Exchange<'_> {
                 client: self.client,
                 request: self.request,
                 service: &self.service,
-                served_by: &replica.spec().name,
+                replica,
                 greeting: greeting.as_deref(),
                 connection: &mut connection,
                 upload: &mut self.upload,

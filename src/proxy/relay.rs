@@ -16,6 +16,7 @@ use super::request::{Request, Writer};
 use super::upload::Upload;
 use super::worker::Worker;
 use crate::balancer::Tried;
+use crate::replica::Replica;
 
 /// Everything that takes part.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub(super) struct Relay<'a> {
     pub(super) request: &'a Request,
     /// The service, as the Host of a request that names none.
     pub(super) service: &'a str,
-    /// The replica's name.
-    pub(super) served_by: &'a str,
+    /// The replica that has it.
+    pub(super) replica: &'a Replica,
     /// What it is to know the request by, if it is a peer.
     pub(super) greeting: Option<&'a str>,
     /// The way to the replica.
@@ -38,9 +39,9 @@ pub(super) struct Relay<'a> {
     pub(super) upload: &'a mut Upload,
     /// The answer's way.
     pub(super) download: &'a mut Download,
-    /// Whether the request may go to another replica than these while nothing of an answer has come.
+    /// Whether the request may go to another replica while nothing of an answer has come.
     pub(super) may_move: bool,
-    /// The replicas that it went to before.
+    /// The replicas that it went to before this one.
     pub(super) tried: &'a Tried,
 }
 
@@ -87,7 +88,7 @@ impl Relay<'_> {
         let has_sent = self.upload.poll(cx, desk, self.client, &mut self.connection.stream)?;
         let asked = Asked {
             request: self.request,
-            served_by: self.served_by,
+            served_by: &self.replica.spec().name,
             host: self.worker.context.peers.suffix(),
             is_peers: self.greeting.is_some(),
             now: self.worker.now(),
@@ -143,7 +144,7 @@ impl Relay<'_> {
         self.may_move
             && !self.download.has_begun()
             && self.upload.is_replayable()
-            && self.worker.balancer.has_other(self.service, self.tried)
+            && self.worker.balancer.has_other(self.service, self.tried, self.replica)
             && self.connection.is_quiet()
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::support::*;
 use crate::metrics::AttemptFailure;
+use crate::proxy::pool::PATIENCE;
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 
@@ -77,9 +78,13 @@ fn without_retries_a_refusal_is_the_answer() {
 #[test]
 fn a_connect_that_hangs_is_504() {
     let (_held, addr) = hanging();
-    let proxy = Proxy::with(&[addr], |s| s.connect_timeout = Duration::from_millis(50));
+    // Longer than it would have where another replica could answer.
+    let limit = PATIENCE + Duration::from_millis(50);
+    let proxy = Proxy::with(&[addr], |s| s.connect_timeout = limit);
+    let since = Instant::now();
     let answer = proxy.ask(POST);
     assert_eq!((answer.status(), answer.error().as_str()), (504, "connect-timeout"));
+    assert!(since.elapsed() >= limit, "{:?}", since.elapsed());
 }
 
 #[test]
