@@ -183,7 +183,7 @@ impl Exchange<'_> {
                     }
                 }
             }
-            if was_reused && !matches!(failure, Failure::Declined) {
+            if was_reused && !matches!(failure, Failure::Declined | Failure::Silent) {
                 // Others may be as dead, and each one costs an attempt; but the replica itself may well take the request.
                 is_fresh_only |= !matches!(failure, Failure::Unsent);
                 tried.add_kept(replica);
@@ -220,10 +220,12 @@ impl Exchange<'_> {
                     return Err(Failed { failure: Failure::Unsent, was_reused: true });
                 }
                 // Boxed, so that idle connections' tasks need no room for what is rare.
-                Kept::Closed | Kept::None => match Box::pin(worker.pool.connect(replica, limit, may_move)).await {
-                    Ok(connection) => connection,
-                    Err(failure) => return Err(Failed { failure, was_reused: false }),
-                },
+                Kept::Closed | Kept::None => {
+                    match Box::pin(worker.pool.connect(replica, limit, tried.is_empty(), may_move)).await {
+                        Ok(connection) => connection,
+                        Err(failure) => return Err(Failed { failure, was_reused: false }),
+                    }
+                }
             };
             let was_reused = connection.was_kept;
             self.upload = Upload::new(self.request, keeps);

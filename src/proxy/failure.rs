@@ -43,6 +43,9 @@ pub(super) enum Failure {
         /// What was said of the replica.
         news: &'static str,
     },
+    /// The replica's host has not acknowledged the request, for longer than one does that got it.
+    #[error("the replica's host acknowledged nothing")]
+    Silent,
     /// The request was sent, and no answer, or no more of it, came in time.
     #[error("no answer in time")]
     ResponseTimeout,
@@ -133,7 +136,7 @@ impl Failure {
             Self::Declined => Refusal::NoReplicaReady,
             Self::OutOfDescriptors(_) => Refusal::Overloaded,
             Self::HeadLost => Refusal::Internal,
-            Self::Closed { .. } | Self::Lost { .. } => Refusal::ReplicaReset,
+            Self::Closed { .. } | Self::Lost { .. } | Self::Silent => Refusal::ReplicaReset,
             Self::ResponseTimeout => Refusal::ResponseTimeout,
             Self::Protocol(_) => Refusal::ReplicaProtocol,
             Self::ClientBody(reason) => return Some(Cause::Rejected(*reason)),
@@ -145,7 +148,8 @@ impl Failure {
 
     /// Whether the replica may have done what was asked.
     pub(super) fn may_have_arrived(&self) -> bool {
-        matches!(self, Self::Closed { .. } | Self::Lost { .. } | Self::ResponseTimeout | Self::Protocol(_))
+        let is_sent = matches!(self, Self::Closed { .. } | Self::Lost { .. } | Self::Silent);
+        is_sent || matches!(self, Self::ResponseTimeout | Self::Protocol(_))
     }
 
     /// What is counted against the replica, if it was the replica's fault.
@@ -154,7 +158,7 @@ impl Failure {
             Self::Connect(_) | Self::ConnectTimeout | Self::Unsent => Some(AttemptFailure::Connect),
             Self::Closed { .. } => Some(AttemptFailure::Reset),
             Self::Lost { .. } => Some(AttemptFailure::Lost),
-            Self::ResponseTimeout => Some(AttemptFailure::Timeout),
+            Self::ResponseTimeout | Self::Silent => Some(AttemptFailure::Timeout),
             Self::Protocol(_) => Some(AttemptFailure::Protocol),
             // That is its replicas' fault, if anybody's, and its weight will tell.
             Self::Declined => None,
@@ -183,6 +187,7 @@ mod tests {
             (closed(true), Blame::Replica, Some(502)),
             (closed(false), Blame::Replica, Some(502)),
             (Failure::Lost { answer_began: false, news: "x" }, Blame::Replica, Some(502)),
+            (Failure::Silent, Blame::Replica, Some(502)),
             (Failure::ResponseTimeout, Blame::Replica, Some(504)),
             (Failure::Protocol("x"), Blame::Replica, Some(502)),
             (Failure::ClientBody(RejectReason::ChunkSize), Blame::Client, Some(400)),

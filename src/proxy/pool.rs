@@ -1,5 +1,6 @@
 //! Connections to replicas, and those of them that are idle: one pool per worker, so nothing is locked.
 
+mod ack;
 mod connection;
 mod fate;
 
@@ -28,6 +29,7 @@ use crate::metrics::ProxyMetrics;
 use crate::registry::{Registry, change_after};
 use crate::replica::Replica;
 
+pub(super) use self::ack::ARRIVAL;
 pub(super) use self::connection::{Connection, PATIENCE};
 pub(super) use self::fate::Fate;
 
@@ -66,6 +68,8 @@ struct Shelf {
     /// The drain timeout that runs, or has run out.
     drain_timer: RefCell<Option<AbortOnDropHandle<()>>>,
     fate: Cell<Fate>,
+    /// Its host did not acknowledge a request, and no connection was made since.
+    is_silent: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,7 @@ impl Shelf {
             is_closed: Cell::default(),
             drain_timer: RefCell::default(),
             fate: Cell::new(Fate::Fine),
+            is_silent: Cell::default(),
         }
     }
 
@@ -214,16 +219,23 @@ impl Pool {
     }
 
     /// A new connection to the replica. Given up at the news that the replica is gone; or may be gone, or after
-    /// [`PATIENCE`], if `may_move` says that the request can go elsewhere.
+    /// [`PATIENCE`], if `may_move` says that the request can go elsewhere; after [`ARRIVAL`] if it `is_first` of the
+    /// request's and the host was silent lately.
     pub(super) async fn connect(
         &self,
         replica: &Replica,
         limit: Duration,
+        is_first: bool,
         may_move: impl Fn() -> bool,
     ) -> Result<Connection, Failure> {
         let addr = replica.spec().addr;
         let shelf = self.shelf(replica);
-        let limit = if PATIENCE < limit && may_move() { PATIENCE } else { limit };
+        let is_hasty = is_first && shelf.is_silent.get() && ARRIVAL < limit && may_move();
+        let limit = match is_hasty {
+            true => ARRIVAL,
+            false if PATIENCE < limit && may_move() => PATIENCE,
+            false => limit,
+        };
         let connecting = async {
             match TcpStream::connect(addr).await {
                 Err(error) if is_out_of_descriptors(&error) && self.relieve() => TcpStream::connect(addr).await,
@@ -241,11 +253,16 @@ impl Pool {
             _ => Poll::Pending,
         });
         let stream = outcome.await.map_err(|error| match error.kind() {
+            // A request moves at no cost, for this once.
+            io::ErrorKind::TimedOut if is_hasty => {
+                Failure::Connect(io::Error::new(io::ErrorKind::HostUnreachable, "its host is silent"))
+            }
             io::ErrorKind::TimedOut => Failure::ConnectTimeout,
             _ if is_out_of_descriptors(&error) => Failure::OutOfDescriptors(error),
             _ => Failure::Connect(error),
         })?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
+        shelf.is_silent.set(false);
         Ok(Connection { stream, was_kept: false, is_impatient: false, shelf })
     }
 

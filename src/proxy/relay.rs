@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::connection::Client;
 use super::download::{Asked, Download};
 use super::failure::Failure;
-use super::pool::{Connection, Fate, PATIENCE};
+use super::pool::{ARRIVAL, Connection, Fate, PATIENCE};
 use super::request::{Request, Writer};
 use super::upload::Upload;
 use super::worker::Worker;
@@ -60,6 +60,8 @@ struct Turn {
 struct Pace {
     sent: Option<Instant>,
     received: Option<Instant>,
+    /// Whether it was asked if the replica's host has got the request.
+    was_asked: bool,
 }
 
 impl Relay<'_> {
@@ -105,9 +107,16 @@ impl Relay<'_> {
             self.note_progress(pace, has_sent, has_received);
         }
         let Turn { limit, expired } = self.turn();
-        if self.may_lose_patience() && PATIENCE < limit {
-            ready!(self.client.timer.poll_expired(cx, self.worker.now(), PATIENCE));
-            self.connection.lose_patience();
+        if self.may_lose_patience() {
+            if !pace.was_asked && ARRIVAL < limit {
+                ready!(self.client.timer.poll_expired(cx, self.worker.now(), ARRIVAL));
+                pace.was_asked = true;
+                self.heed_silence()?;
+            }
+            if PATIENCE < limit {
+                ready!(self.client.timer.poll_expired(cx, self.worker.now(), PATIENCE));
+                self.connection.lose_patience();
+            }
         }
         ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
@@ -127,6 +136,18 @@ impl Relay<'_> {
             Fate::Suspect => self.can_move() && self.worker.budget.borrow_mut().take(self.worker.seconds()),
         };
         if is_hopeless { Err(self.download.lost(fate.news())) } else { Ok(()) }
+    }
+
+    /// Does not wait for a request that is lost to be sent again, if another replica can take it. Once: when many hosts are
+    /// silent, the probes say so before its attempts are used up.
+    #[cold]
+    fn heed_silence(&self) -> Result<(), Failure> {
+        let is_lost = self.tried.is_empty() && self.connection.is_unheard() && self.can_move();
+        if is_lost && self.worker.budget.borrow_mut().take(self.worker.seconds()) {
+            self.connection.note_silence();
+            return Err(Failure::Silent);
+        }
+        Ok(())
     }
 
     /// Whether it is time to ask whether the replica's host is there at all: all of a request that could be sent again is

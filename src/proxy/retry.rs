@@ -50,6 +50,8 @@ impl Retries {
         let price = match failure {
             Failure::Connect(_) | Failure::Unsent | Failure::Declined | Failure::OutOfDescriptors(_) => Price::Nothing,
             Failure::ConnectTimeout => Price::Budget,
+            // Most likely nobody got it. The budget has paid, and a request moves for that once.
+            Failure::Silent if is_replayable => Price::Nothing,
             // What is declared dead is so once, and has no more requests than it had.
             Failure::Lost { answer_began: false, .. } if is_replayable => Price::Attempt,
             Failure::Closed { answer_began: false, .. } if is_replayable && was_reused => Price::Attempt,

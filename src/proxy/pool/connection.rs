@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Fate, Idle, Shelf};
+use super::{Fate, Idle, Shelf, ack};
 use crate::replica::Replica;
 
 /// How long a connect or an answer may take, of a request that could go elsewhere, before it is asked whether the replica's
@@ -41,6 +41,18 @@ impl Connection {
     pub(in crate::proxy) fn is_quiet(&self) -> bool {
         let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the replica's host should have acknowledged by now what was sent [`ARRIVAL`](super::ARRIVAL) ago, and has
+    /// not.
+    #[cold]
+    pub(in crate::proxy) fn is_unheard(&self) -> bool {
+        ack::is_overdue(&self.stream)
+    }
+
+    /// Notes that the replica's host is silent, for those who would connect to it.
+    pub(in crate::proxy) fn note_silence(&self) {
+        self.shelf.is_silent.set(true);
     }
 
     /// Whether [`Connection::lose_patience`] was called, and was not taken back.

@@ -2,7 +2,7 @@
 
 use super::connection::SILENCE;
 use super::*;
-use crate::proxy::tests::support::{DEADLINE, NoDescriptors, spec};
+use crate::proxy::tests::support::{DEADLINE, NoDescriptors, deafen, eventually, hanging, spec};
 use crate::registry::RegistryWriter;
 use crate::replica::{Health, Lifecycle, ReplicaSpec};
 use std::io::Write;
@@ -22,7 +22,7 @@ impl Bench {
     }
 
     async fn connect(&self) -> (Connection, StdStream) {
-        let connection = self.pool.connect(&self.replica, DEADLINE, || false).await.unwrap();
+        let connection = self.pool.connect(&self.replica, DEADLINE, true, || false).await.unwrap();
         (connection, self.listener.accept().unwrap().0)
     }
 
@@ -81,12 +81,45 @@ async fn who_lost_patience_has_it_again_at_the_next_request() {
 }
 
 #[tokio::test]
+async fn what_the_other_end_does_not_acknowledge_is_told_from_what_it_leaves_unread() {
+    let bench = Bench::new();
+    let (connection, end) = bench.connect().await;
+    let write = || (&*SockRef::from(&connection.stream)).write_all(&[0; 4_096]).unwrap();
+    write();
+    let since = std::time::Instant::now();
+    while since.elapsed() < ARRIVAL {
+        assert!(!connection.is_unheard(), "it is there, and nobody reads it");
+    }
+    deafen(&end);
+    write();
+    assert!(!connection.is_unheard(), "it may be on its way");
+    eventually("it should be there", || connection.is_unheard());
+    connection.note_silence();
+    assert!(connection.shelf.is_silent.get());
+    bench.connect().await;
+    assert!(!connection.shelf.is_silent.get(), "a connection was made since");
+}
+
+#[tokio::test]
+async fn where_a_host_was_silent_the_first_connect_of_a_request_moves_sooner_and_at_no_cost() {
+    let (_held, addr) = hanging();
+    let mut bench = Bench::new();
+    bench.replica = Replica::new(spec("gateway", 1, addr), Lifecycle::Running);
+    bench.pool.shelf(&bench.replica).is_silent.set(true);
+    let failed = async |is_first| bench.pool.connect(&bench.replica, DEADLINE, is_first, || true).await;
+    assert!(matches!(failed(false).await, Err(Failure::ConnectTimeout)));
+    assert!(
+        matches!(failed(true).await, Err(Failure::Connect(error)) if error.kind() == io::ErrorKind::HostUnreachable)
+    );
+}
+
+#[tokio::test]
 async fn idle_connections_give_way_where_descriptors_are_short() {
     let bench = Bench::new();
     let _ends = bench.fill(1).await;
     let shortage = NoDescriptors::left();
-    let first = bench.pool.connect(&bench.replica, DEADLINE, || false).await;
-    let second = bench.pool.connect(&bench.replica, DEADLINE, || false).await;
+    let first = bench.pool.connect(&bench.replica, DEADLINE, true, || false).await;
+    let second = bench.pool.connect(&bench.replica, DEADLINE, true, || false).await;
     drop(shortage);
     assert!(first.is_ok(), "the idle one made way: {first:?}");
     assert!(matches!(second, Err(Failure::OutOfDescriptors(_))), "there was none left to make way: {second:?}");
@@ -302,7 +335,7 @@ async fn who_is_ready_again_is_not_doubted_although_the_news_is_late() {
 #[tokio::test]
 async fn a_connection_that_is_made_when_its_replica_has_left_is_not_used() {
     let bench = Bench::new();
-    let mut connecting = pin!(bench.pool.connect(&bench.replica, DEADLINE, || false));
+    let mut connecting = pin!(bench.pool.connect(&bench.replica, DEADLINE, true, || false));
     assert!(poll_fn(|cx| Poll::Ready(connecting.as_mut().poll(cx).is_pending())).await);
     let (_end, _) = bench.listener.accept().unwrap();
     // By the time that it hears of a later one, the runtime knows that there is a connection.

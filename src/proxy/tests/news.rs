@@ -1,9 +1,11 @@
 //! What Docker or the probes say of a replica that has requests: these do not wait for what will not come.
 
+use std::io::Write;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use super::support::*;
+use crate::metrics::AttemptFailure;
 use crate::replica::{Health, Lifecycle};
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
@@ -107,6 +109,36 @@ fn when_the_probes_fail_the_safe_requests_move_on_as_soon_as_another_replica_is_
     assert_eq!(proxy.in_flight(), 1, "where should it go?");
     proxy.add("gateway", 2, second.addr);
     assert_moved(get);
+}
+
+#[test]
+fn a_safe_request_that_does_not_arrive_moves_before_it_is_sent_again() {
+    // So long that it counts as some kilobytes.
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n", "x".repeat(4_096));
+    let length = long.len();
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let hold = Arc::clone(&held);
+    let deaf = FakeReplica::start(move |served| {
+        let stream = &served.talk.stream;
+        let mut unread = vec![0; length];
+        eventually("the whole request is there", || stream.peek(&mut unread).unwrap() == length);
+        deafen(stream);
+        { stream }.write_all(OK.as_bytes()).unwrap();
+        // Open, and unread, to the end of the test.
+        hold.lock().unwrap().push(served);
+    });
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[deaf.addr]);
+    assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-1"));
+    proxy.add("gateway", 2, second.addr);
+    let lost = || {
+        let replica = proxy.replica("gateway", 1);
+        replica.metrics().failures().any(|(failure, count)| failure == AttemptFailure::Timeout && count == 1)
+    };
+    eventually("one goes to the first", || {
+        assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-2"));
+        lost()
+    });
 }
 
 #[test]

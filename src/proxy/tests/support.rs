@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::sync::watch;
 
 use crate::change::{Change, Sighting};
@@ -27,7 +28,7 @@ pub(in crate::proxy) const DEADLINE: Duration = Duration::from_secs(10);
 pub(in crate::proxy) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 pub(super) const GET: &str = "GET / HTTP/1.1\r\nhost: gateway\r\n\r\n";
 
-pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(in crate::proxy) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -130,7 +131,7 @@ impl Talk {
 
     /// Closes with a reset.
     pub(super) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub(super) fn finish_writing(&self) {
@@ -280,7 +281,7 @@ pub(super) fn hanging_at_the_first_of_two(request: &str) -> (Proxy, Talk, FakeRe
 }
 
 /// An address at which connects hang for as long as the sockets live.
-pub(super) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
+pub(in crate::proxy) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
     let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let listener = socket();
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -294,6 +295,11 @@ pub(super) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
         socket
     });
     (std::iter::once(listener).chain(queued).collect(), addr)
+}
+
+/// From now on the kernel drops what comes to a socket with some kilobytes unread, and acknowledges none of it.
+pub(in crate::proxy) fn deafen(stream: &TcpStream) {
+    SockRef::from(stream).set_recv_buffer_size(1).unwrap();
 }
 
 /// A process that can open no file for as long as this lives; what it has open it keeps.
