@@ -19,6 +19,7 @@ use crate::config::settings::{EjectSettings, HeaderSettings, HoldSettings, Limit
 use crate::metrics::HoldEnd;
 use crate::peers::Peers;
 use crate::provider::Provider;
+use crate::proxy::pool::is_out_of_descriptors;
 use crate::proxy::{Admission, Context, Hold, Listener, Worker};
 use crate::registry::{Registry, RegistryWriter};
 use crate::replica::{Health, Lifecycle, Replica, ReplicaId, ReplicaSpec};
@@ -213,6 +214,10 @@ impl FakeReplica {
         let replica = Self { addr, requests: Arc::clone(&requests), connections: Arc::clone(&connections) };
         thread::spawn(move || {
             for stream in listener.incoming() {
+                // A test may leave the process without descriptors, this thread as well.
+                if stream.as_ref().is_err_and(is_out_of_descriptors) {
+                    continue;
+                }
                 let (talk, serve) = (Talk::new(stream.unwrap()), Arc::clone(&serve));
                 let index = connections.fetch_add(1, Ordering::SeqCst);
                 let served = Served { talk, index, requests: Arc::clone(&requests) };
