@@ -19,6 +19,7 @@ use tracing::{debug, error, warn};
 
 use super::admission::Admitted;
 use super::bell::Bell;
+use super::berths::{Berths, Visit};
 use super::budget::Budget;
 use super::buffers::Buffers;
 use super::connection;
@@ -63,8 +64,10 @@ pub struct Worker {
     /// Replaced as a whole when they change; who began with others goes on with those.
     settings: RefCell<Rc<ProxySettings>>,
     clock: Cell<Instant>,
-    /// Client connections: the worker ends with the last of them.
+    /// Those of client connections: the worker ends with the last of them.
     tasks: TaskTracker,
+    /// Where those wait that have none.
+    pub(super) berths: Berths,
     stage: Cell<Stage>,
     started: Instant,
 }
@@ -139,6 +142,7 @@ impl Worker {
             settings: RefCell::new(settings),
             clock: Cell::new(Instant::now()),
             tasks: TaskTracker::new(),
+            berths: Berths::default(),
             stage: Cell::new(Stage::Open),
             started: Instant::now(),
         }
@@ -206,6 +210,7 @@ impl Worker {
         } else {
             self.take_queued(listener.into_std()?)?;
         }
+        self.berths.close();
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => return Ok(()),
@@ -287,7 +292,9 @@ impl Worker {
     }
 
     fn take(self: &Rc<Self>, stream: TcpStream, addr: SocketAddr, admitted: Admitted) {
-        self.tasks.spawn_local(connection::serve(Rc::clone(self), stream, addr, admitted));
+        if let Err(visit) = self.berths.hand(Visit { stream, addr, admitted }) {
+            self.tasks.spawn_local(connection::serve(Rc::clone(self), visit));
+        }
     }
 
     /// Makes the close of a connection a reset, which leaves nothing behind here.
