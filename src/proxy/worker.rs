@@ -1,6 +1,7 @@
 //! A worker: one thread with a runtime, a listener, a balancer and a pool of its own.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -234,7 +235,7 @@ impl Worker {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stop => return,
-                accepted = listener.accept() => accepted,
+                accepted = poll_fn(|cx| listener.poll_accept(cx)) => accepted,
             };
             match accepted {
                 Ok((stream, addr)) => {
