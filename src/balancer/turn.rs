@@ -64,6 +64,10 @@ pub(super) fn take<'a>(
 
 fn stride(replica: &Replica) -> u64 {
     let share = u64::from(replica.share().max(1));
+    // What most have needs no division.
+    if share == u64::from(FULL_RAMP) {
+        return STRIDE;
+    }
     (STRIDE * u64::from(FULL_RAMP) + share / 2) / share
 }
 

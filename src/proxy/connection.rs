@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::admission::Admitted;
+use super::berths::{Berth, Visit};
 use super::buffers::{self, Buffer, Buffers};
 use super::desk::Reach;
 use super::exchange::{self, After};
@@ -62,25 +62,33 @@ pub(super) enum Next {
     Gone,
 }
 
-/// Serves the connection until either end closes it.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, addr: SocketAddr, mut admitted: Admitted) {
+/// Serves the connection until either end closes it, and then others, for as long as the worker has use for it.
+pub(super) async fn serve(worker: Rc<Worker>, visit: Visit) {
+    let _listening = worker.bell.listen().await;
+    let berth = Rc::<Berth>::default();
     // Boxed, since a task is moved several times until it stands where it stays, and this one is large.
-    let mut conversation = Box::pin(converse(&worker, stream, addr, &mut admitted));
-    poll_fn(|cx| {
-        worker.look_at_clock();
-        conversation.as_mut().poll(cx)
-    })
-    .await;
+    let mut conversation = Box::pin(converse(&worker, visit, IdleTimer::default()));
+    loop {
+        let timer = poll_fn(|cx| {
+            worker.look_at_clock();
+            conversation.as_mut().poll(cx)
+        })
+        .await;
+        let Some(visit) = worker.berths.wait(&berth).await else { return };
+        conversation.set(converse(&worker, visit, timer));
+    }
 }
 
-async fn converse(worker: &Worker, stream: TcpStream, mut addr: SocketAddr, admitted: &mut Admitted) {
-    let _listening = worker.bell.listen().await;
+/// Serves one connection; gives the timer back, for the next.
+async fn converse(worker: &Worker, visit: Visit, mut timer: IdleTimer) -> IdleTimer {
+    let Visit { stream, mut addr, mut admitted } = visit;
+    timer.progress();
     let settings = worker.settings();
     let mut client = Client {
         addr: ClientAddr::new(addr.ip(), &settings.trusted_proxies),
         is_from_peer: false,
         has_finished: false,
-        timer: IdleTimer::default(),
+        timer,
         settings,
         stream,
         buffer: None,
@@ -89,7 +97,7 @@ async fn converse(worker: &Worker, stream: TcpStream, mut addr: SocketAddr, admi
     let mut has_said_who = true;
     if sender::is_sender(addr, &client.settings.proxy_protocol) {
         // Boxed, so that the tasks of all others need no room for it.
-        match Box::pin(sender::introduce(worker, &mut client, admitted, addr)).await {
+        match Box::pin(sender::introduce(worker, &mut client, &mut admitted, addr)).await {
             Ok(Introduced::For(of_the_client)) => addr = of_the_client,
             Ok(Introduced::HealthCheck) => has_said_who = false,
             Err(end) => return client.close(worker, end).await,
@@ -114,7 +122,7 @@ async fn converse(worker: &Worker, stream: TcpStream, mut addr: SocketAddr, admi
             end => break end,
         }
     };
-    client.close(worker, end).await;
+    client.close(worker, end).await
 }
 
 impl Client {
@@ -320,8 +328,8 @@ impl Client {
         }
     }
 
-    /// Closes the connection.
-    async fn close(mut self, worker: &Worker, how: After) {
+    /// Closes the connection; its timer is left.
+    async fn close(mut self, worker: &Worker, how: After) -> IdleTimer {
         match how {
             After::Reset => {
                 // Fails only on a socket that is closed already.
@@ -337,6 +345,7 @@ impl Client {
                 }
             }
         }
+        self.timer
     }
 
     /// Tells the client that no more will come, and throws away what it still sends, for a while.

@@ -15,6 +15,7 @@
 
 mod admission;
 mod bell;
+mod berths;
 mod body;
 mod budget;
 mod buffers;

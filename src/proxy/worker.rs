@@ -1,6 +1,7 @@
 //! A worker: one thread with a runtime, a listener, a balancer and a pool of its own.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -19,6 +20,7 @@ use tracing::{debug, error, warn};
 
 use super::admission::Admitted;
 use super::bell::Bell;
+use super::berths::{Berths, Visit};
 use super::budget::Budget;
 use super::buffers::Buffers;
 use super::connection;
@@ -63,8 +65,10 @@ pub struct Worker {
     /// Replaced as a whole when they change; who began with others goes on with those.
     settings: RefCell<Rc<ProxySettings>>,
     clock: Cell<Instant>,
-    /// Client connections: the worker ends with the last of them.
+    /// Those of client connections: the worker ends with the last of them.
     tasks: TaskTracker,
+    /// Where those wait that have none.
+    pub(super) berths: Berths,
     stage: Cell<Stage>,
     started: Instant,
 }
@@ -139,6 +143,7 @@ impl Worker {
             settings: RefCell::new(settings),
             clock: Cell::new(Instant::now()),
             tasks: TaskTracker::new(),
+            berths: Berths::default(),
             stage: Cell::new(Stage::Open),
             started: Instant::now(),
         }
@@ -206,6 +211,7 @@ impl Worker {
         } else {
             self.take_queued(listener.into_std()?)?;
         }
+        self.berths.close();
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => return Ok(()),
@@ -229,7 +235,7 @@ impl Worker {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stop => return,
-                accepted = listener.accept() => accepted,
+                accepted = poll_fn(|cx| listener.poll_accept(cx)) => accepted,
             };
             match accepted {
                 Ok((stream, addr)) => {
@@ -287,7 +293,9 @@ impl Worker {
     }
 
     fn take(self: &Rc<Self>, stream: TcpStream, addr: SocketAddr, admitted: Admitted) {
-        self.tasks.spawn_local(connection::serve(Rc::clone(self), stream, addr, admitted));
+        if let Err(visit) = self.berths.hand(Visit { stream, addr, admitted }) {
+            self.tasks.spawn_local(connection::serve(Rc::clone(self), visit));
+        }
     }
 
     /// Makes the close of a connection a reset, which leaves nothing behind here.

@@ -107,12 +107,24 @@ impl ClientAddr {
 
 /// Writes an IPv4 address; how long it is. Formatting it costs a twentieth of a short connection's instructions.
 fn render(octets: [u8; 4], text: &mut [u8; LONGEST]) -> usize {
-    let digits = octets.into_iter().flat_map(|octet| {
-        let hundreds = (octet > 99).then_some(b'0' + octet / 100);
-        let tens = (octet > 9).then_some(b'0' + octet / 10 % 10);
-        [hundreds, tens, Some(b'0' + octet % 10), Some(b'.')].into_iter().flatten()
-    });
-    let places = text.iter_mut().zip(digits).map(|(place, digit)| *place = digit).count();
+    let mut places = text.iter_mut();
+    let mut length = 0;
+    let mut put = |digit| {
+        if let Some(place) = places.next() {
+            *place = digit;
+            length += 1;
+        }
+    };
+    for octet in octets {
+        if octet > 99 {
+            put(b'0' + octet / 100);
+        }
+        if octet > 9 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+        put(b'.');
+    }
     // But the last dot.
-    places - 1
+    length - 1
 }

@@ -150,10 +150,19 @@ fn chunked_only(buffer: &[u8], version: Version, fields: &Fields) -> Result<(), 
 /// The one length that an answer gives, however often it gives it.
 fn one_length(buffer: &[u8], fields: &Fields) -> Result<Option<u64>, RejectReason> {
     let mut length = None;
-    for element in fields.all(buffer, Name::ContentLength).flat_map(|line| line.split(|b| *b == b',')) {
-        let next = number(element.trim_ascii()).ok_or(RejectReason::ContentLength)?;
-        if length.replace(next).is_some_and(|before| before != next) {
-            return Err(RejectReason::ContentLength);
+    let mut note = |next: Option<u64>| match (next, length) {
+        (None, _) => Err(RejectReason::ContentLength),
+        (Some(next), Some(before)) if before != next => Err(RejectReason::ContentLength),
+        _ => {
+            length = next;
+            Ok(())
+        }
+    };
+    for line in fields.all(buffer, Name::ContentLength) {
+        match number(line) {
+            // Nearly always it is no list.
+            Some(next) => note(Some(next))?,
+            None => line.split(|b| *b == b',').try_for_each(|element| note(number(element.trim_ascii())))?,
         }
     }
     Ok(length)

@@ -181,8 +181,10 @@ fn is_replaced(name: Name) -> bool {
 }
 
 fn push_status_line(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead) {
-    push_number_text(out, b"HTTP/1.1 ", u64::from(head.status));
-    push(out, &[b" ", head.reason.of(buffer), b"\r\n"]);
+    // It has three digits always.
+    let [hundreds, tens, ones] = [head.status / 100, head.status / 10 % 10, head.status % 10].map(|n| b'0' + n as u8);
+    out.extend_from_slice(&[b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b' ', hundreds, tens, ones, b' ']);
+    push(out, &[head.reason.of(buffer), b"\r\n"]);
 }
 
 #[inline]
@@ -192,12 +194,7 @@ fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-fn push_number(out: &mut Vec<u8>, name: &[u8], number: u64) {
-    push_number_text(out, name, number);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn push_number_text(out: &mut Vec<u8>, before: &[u8], mut number: u64) {
+fn push_number(out: &mut Vec<u8>, name: &[u8], mut number: u64) {
     // The largest has 20 digits.
     let mut digits = [b'0'; 20];
     let mut used = 0;
@@ -209,5 +206,5 @@ fn push_number_text(out: &mut Vec<u8>, before: &[u8], mut number: u64) {
             break;
         }
     }
-    push(out, &[before, digits.get(digits.len() - used..).unwrap_or_default()]);
+    push(out, &[name, digits.get(digits.len() - used..).unwrap_or_default(), b"\r\n"]);
 }

@@ -19,6 +19,7 @@ use super::support::{DEADLINE, GET, OK, context, spec};
 use crate::change::Change;
 use crate::config::settings::ProxySettings;
 use crate::provider::Provider;
+use crate::proxy::berths::Visit;
 use crate::proxy::connection;
 use crate::proxy::worker::Worker;
 use crate::registry::RegistryWriter;
@@ -58,7 +59,9 @@ impl Served {
         let admission = &worker.context.admission;
         let admitted =
             admission.try_admit(admission.greet(addr, &worker.settings(), &worker.context.peers).unwrap()).unwrap();
-        let connection = Box::pin(connection::serve(Rc::clone(&worker), stream, addr, admitted));
+        // It waits for no other connection.
+        worker.berths.close();
+        let connection = Box::pin(connection::serve(Rc::clone(&worker), Visit { stream, addr, admitted }));
         (Self { connection, worker, bystanders: pair().await, writer }, client, replica)
     }
 
