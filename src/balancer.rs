@@ -62,9 +62,9 @@ impl Tried {
         self.list.push((replica.incarnation(), true));
     }
 
-    /// Whether there was none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// How many there were.
+    pub fn count(&self) -> usize {
+        self.list.len()
     }
 
     /// Whether `replica`, in this or an older version of its facts, was tried.

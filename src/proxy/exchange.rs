@@ -19,7 +19,7 @@ use super::pool::{Connection, Fate, Kept, Look};
 use super::relay::Relay;
 use super::request::{Request, Writer};
 use super::respond::Cause;
-use super::retry::{Price, Retries};
+use super::retry::{HASTY, Price, Retries};
 use super::upload::Upload;
 use super::wait::Wait;
 use super::worker::Worker;
@@ -221,7 +221,7 @@ impl Exchange<'_> {
                 }
                 // Boxed, so that idle connections' tasks need no room for what is rare.
                 Kept::Closed | Kept::None => {
-                    match Box::pin(worker.pool.connect(replica, limit, tried.is_empty(), may_move)).await {
+                    match Box::pin(worker.pool.connect(replica, limit, tried.count() < HASTY, may_move)).await {
                         Ok(connection) => connection,
                         Err(failure) => return Err(Failed { failure, was_reused: false }),
                     }

@@ -70,6 +70,10 @@ struct Shelf {
     fate: Cell<Fate>,
     /// Its host did not acknowledge a request, and no connection was made since.
     is_silent: Cell<bool>,
+    /// The last look for its host.
+    looked_at: Cell<Option<Instant>>,
+    /// The last look that found it.
+    found_at: Cell<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -108,6 +112,8 @@ impl Shelf {
             drain_timer: RefCell::default(),
             fate: Cell::new(Fate::Fine),
             is_silent: Cell::default(),
+            looked_at: Cell::default(),
+            found_at: Cell::default(),
         }
     }
 
@@ -219,18 +225,18 @@ impl Pool {
     }
 
     /// A new connection to the replica. Given up at the news that the replica is gone; or may be gone, or after
-    /// [`PATIENCE`], if `may_move` says that the request can go elsewhere; after [`ARRIVAL`] if it `is_first` of the
-    /// request's and the host was silent lately.
+    /// [`PATIENCE`], if `may_move` says that the request can go elsewhere; after [`ARRIVAL`] if it `may_hurry`
+    /// and the host was silent lately.
     pub(super) async fn connect(
         &self,
         replica: &Replica,
         limit: Duration,
-        is_first: bool,
+        may_hurry: bool,
         may_move: impl Fn() -> bool,
     ) -> Result<Connection, Failure> {
         let addr = replica.spec().addr;
         let shelf = self.shelf(replica);
-        let is_hasty = is_first && shelf.is_silent.get() && ARRIVAL < limit && may_move();
+        let is_hasty = may_hurry && shelf.is_silent.get() && ARRIVAL < limit && may_move();
         let limit = match is_hasty {
             true => ARRIVAL,
             false if PATIENCE < limit && may_move() => PATIENCE,

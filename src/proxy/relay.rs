@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::download::{Asked, Download};
 use super::failure::Failure;
 use super::pool::{ARRIVAL, Connection, Fate, PATIENCE};
 use super::request::{Request, Writer};
+use super::retry::HASTY;
 use super::upload::Upload;
 use super::worker::Worker;
 use crate::balancer::Tried;
@@ -56,12 +58,14 @@ struct Turn {
 }
 
 /// When each way moved last. Kept only while the request still comes: then one way may flow and the other stand still.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pace {
     sent: Option<Instant>,
     received: Option<Instant>,
     /// Whether it was asked if the replica's host has got the request.
     was_asked: bool,
+    /// What else tells that the host is gone, once patience is lost.
+    end_of_host: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl Relay<'_> {
@@ -111,12 +115,19 @@ impl Relay<'_> {
             if !pace.was_asked && ARRIVAL < limit {
                 ready!(self.client.timer.poll_expired(cx, self.worker.now(), ARRIVAL));
                 pace.was_asked = true;
-                self.heed_silence()?;
+                self.heed_silence(Connection::is_unheard)?;
             }
             if PATIENCE < limit {
                 ready!(self.client.timer.poll_expired(cx, self.worker.now(), PATIENCE));
                 self.connection.lose_patience();
+                pace.end_of_host = Some(Box::pin(self.connection.until_host_is_gone(self.replica)));
             }
+        }
+        if let Some(end) = &mut pace.end_of_host
+            && end.as_mut().poll(cx).is_ready()
+        {
+            pace.end_of_host = None;
+            self.heed_silence(|_| true)?;
         }
         ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
@@ -138,12 +149,12 @@ impl Relay<'_> {
         if is_hopeless { Err(self.download.lost(fate.news())) } else { Ok(()) }
     }
 
-    /// Does not wait for a request that is lost to be sent again, if another replica can take it. Once: when many hosts are
-    /// silent, the probes say so before its attempts are used up.
+    /// Does not wait for a host that is silent, if another replica can take the request. Only for its first attempts: when
+    /// many hosts are silent, the probes say so before all are used up.
     #[cold]
-    fn heed_silence(&self) -> Result<(), Failure> {
-        let is_lost = self.tried.is_empty() && self.connection.is_unheard() && self.can_move();
-        if is_lost && self.worker.budget.borrow_mut().take(self.worker.seconds()) {
+    fn heed_silence(&self, is_silent: impl FnOnce(&Connection) -> bool) -> Result<(), Failure> {
+        let may_leave = self.tried.count() < HASTY && is_silent(self.connection) && self.can_move();
+        if may_leave && self.worker.budget.borrow_mut().take(self.worker.seconds()) {
             self.connection.note_silence();
             return Err(Failure::Silent);
         }

@@ -2,6 +2,9 @@
 
 use super::failure::Failure;
 
+/// How many of a request's attempts may be given up for no more than that a host is silent. A node has several replicas.
+pub(super) const HASTY: usize = 2;
+
 /// What another attempt costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Price {
@@ -50,7 +53,7 @@ impl Retries {
         let price = match failure {
             Failure::Connect(_) | Failure::Unsent | Failure::Declined | Failure::OutOfDescriptors(_) => Price::Nothing,
             Failure::ConnectTimeout => Price::Budget,
-            // Most likely nobody got it. The budget has paid, and a request moves for that once.
+            // Most likely nobody got it. The budget has paid, and a request moves for that [`HASTY`] times.
             Failure::Silent if is_replayable => Price::Nothing,
             // What is declared dead is so once, and has no more requests than it had.
             Failure::Lost { answer_began: false, .. } if is_replayable => Price::Attempt,

@@ -54,7 +54,7 @@ impl Exchange<'_> {
             let picked = picked.map(|lease| drop(Claim::new(lease, hold)));
             return Err(Some(picked.map_or_else(|error| refused(&error), |()| Cause::Refused(Refusal::ReplicasBusy))));
         };
-        let pause = if worker.balancer.has_any(&self.service) && !tried.is_empty() {
+        let pause = if worker.balancer.has_any(&self.service) && tried.count() > 0 {
             // Many that pause try no more often together than a few do.
             let crowd = FOR_EACH * u32::try_from(hold.waiting()).unwrap_or(u32::MAX);
             wait.pause(self.client.settings.hold.interval.max(crowd)).min(left())

@@ -1,5 +1,6 @@
 //! A connection to a replica while an exchange has it.
 
+use std::future::{Future, pending};
 use std::io;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Fate, Idle, Shelf, ack};
 use crate::replica::Replica;
@@ -48,6 +49,30 @@ impl Connection {
     #[cold]
     pub(in crate::proxy) fn is_unheard(&self) -> bool {
         ack::is_overdue(&self.stream)
+    }
+
+    /// Done once a connect has found no host where the replica is; never if it finds one. A request that was acknowledged
+    /// before its host was gone, or cut off, has nothing unacknowledged. However many wait for the replica, there is one
+    /// connect within [`PATIENCE`]: it comes to nothing, like a probe's.
+    pub(in crate::proxy) fn until_host_is_gone(&self, replica: &Replica) -> impl Future<Output = ()> + use<> {
+        let (shelf, addr, asked_at) = (Rc::clone(&self.shelf), replica.spec().addr, Instant::now());
+        async move {
+            while shelf.found_at.get().is_none_or(|found_at| found_at < asked_at) {
+                let rest = shelf.looked_at.get().map(|at| at + PATIENCE).filter(|end| *end > Instant::now());
+                if let Some(end) = rest {
+                    sleep_until(end).await;
+                    continue;
+                }
+                let looked_at = Instant::now();
+                shelf.looked_at.set(Some(looked_at));
+                if timeout(PATIENCE, TcpStream::connect(addr)).await.is_err() {
+                    return;
+                }
+                // Refused is as good: somebody is there to do so.
+                shelf.found_at.set(Some(looked_at));
+            }
+            pending().await
+        }
     }
 
     /// Notes that the replica's host is silent, for those who would connect to it.

@@ -1,6 +1,7 @@
 //! What Docker or the probes say of a replica that has requests: these do not wait for what will not come.
 
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,41 @@ fn a_safe_request_that_does_not_arrive_moves_before_it_is_sent_again() {
         assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-2"));
         lost()
     });
+}
+
+#[test]
+fn a_safe_request_whose_host_is_gone_after_it_has_acknowledged_moves_soon() {
+    let (listener, addr) = with_short_queue();
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[addr]);
+    let (mut get, mut post) = (proxy.connect(), proxy.connect());
+    let mut accepted = Vec::new();
+    for (client, request) in [(&mut get, GET), (&mut post, POST)] {
+        client.send(request);
+        let mut end = Talk::new(listener.accept().unwrap().0.into());
+        assert!(end.read_message().is_some());
+        accepted.push(end);
+    }
+    let _held = fill_queue(addr);
+    proxy.add("gateway", 2, second.addr);
+    let since = Instant::now();
+    assert_moved(get);
+    assert!(since.elapsed() < DEADLINE / 2, "{:?}", since.elapsed());
+    assert_eq!(second.count(), 1);
+    accepted[1].send(OK);
+    assert_eq!(post.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
+}
+
+#[test]
+fn a_safe_request_does_not_leave_a_host_that_is_there() {
+    let (first, go) = FakeReplica::slow_until_told();
+    let second = FakeReplica::answering(OK);
+    let mut proxy = Proxy::start(&[first.addr]);
+    let mut client = stuck(&proxy, &first, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
+    proxy.add("gateway", 2, second.addr);
+    eventually("it is looked for", || first.connections.load(Ordering::SeqCst) == 2);
+    go.send(()).unwrap();
+    assert_eq!(client.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
 }
 
 #[test]

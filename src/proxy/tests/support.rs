@@ -287,19 +287,28 @@ pub(super) fn hanging_at_the_first_of_two(request: &str) -> (Proxy, Talk, FakeRe
 
 /// An address at which connects hang for as long as the sockets live.
 pub(in crate::proxy) fn hanging() -> (Vec<socket2::Socket>, SocketAddr) {
-    let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let listener = socket();
-    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let (listener, addr) = with_short_queue();
+    let mut held = fill_queue(addr);
+    held.push(listener);
+    (held, addr)
+}
+
+/// A listener that can soon be made one at which connects hang.
+pub(super) fn with_short_queue() -> (socket2::Socket, SocketAddr) {
+    let (listener, addr) = refusing();
     listener.listen(0).unwrap();
-    let addr = listener.local_addr().unwrap().as_socket().unwrap();
-    // Nobody accepts: once the queue is full, the kernel answers no further SYN.
+    (listener, addr)
+}
+
+/// Fills the queue of a listener who does not accept: the kernel answers no further SYN.
+pub(super) fn fill_queue(addr: SocketAddr) -> Vec<socket2::Socket> {
     let queued = (0..4).map(|_| {
-        let socket = socket();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_nonblocking(true).unwrap();
         let _ = socket.connect(&addr.into());
         socket
     });
-    (std::iter::once(listener).chain(queued).collect(), addr)
+    queued.collect()
 }
 
 /// From now on the kernel drops what comes to a socket with some kilobytes unread, and acknowledges none of it.
