@@ -94,17 +94,27 @@ impl<'a> Site<'a> {
         self.lab.node(MANAGER).engine.docker(args)
     }
 
-    /// Brings the service to its tasks, which are on all nodes, and the bystander to so many, and waits until the system
+    /// Brings the service to its tasks, as many on each node, and the bystander to so many, and waits until the system
     /// uses each of the service's.
     pub(crate) async fn settle(&mut self, bystanders: usize) -> Result<()> {
         let (ours, others) = (format!("{GATEWAY}={REPLICAS}"), format!("{BYSTANDER}={bystanders}"));
         self.docker(&["service", "scale", "--detach", &ours, &others]);
         self.lab.until_settled(BYSTANDER, bystanders).await;
         let mut tasks = self.lab.until_settled(GATEWAY, REPLICAS).await;
-        let nodes: HashSet<_> = tasks.iter().map(|task| &task.node).collect();
-        if nodes.len() < self.lab.nodes().len() {
-            self.lab.update_service(GATEWAY, &["--update-parallelism=0"]).await;
+        let share = REPLICAS / self.lab.nodes().len();
+        let is_even = |tasks: &[Task]| {
+            let on = |node: &str| tasks.iter().filter(|task| task.node == node).count();
+            tasks.iter().all(|task| on(&task.node) == share)
+        };
+        if !is_even(&tasks) {
+            // Swarm moves no task that runs, and counts the old ones while it places new ones.
+            self.docker(&["service", "scale", "--detach", &format!("{GATEWAY}=0")]);
+            self.lab.until_settled(GATEWAY, 0).await;
+            self.docker(&["service", "scale", "--detach", &ours]);
             tasks = self.lab.until_settled(GATEWAY, REPLICAS).await;
+            if !is_even(&tasks) {
+                return Err(format!("the tasks are not spread evenly: {tasks:?}").into());
+            }
         }
         self.until_all_answer(&tasks).await
     }
