@@ -70,10 +70,10 @@ struct Shelf {
     fate: Cell<Fate>,
     /// Its host did not acknowledge a request, and no connection was made since.
     is_silent: Cell<bool>,
-    /// The last look for its host.
+    /// When the last look for its host began.
     looked_at: Cell<Option<Instant>>,
-    /// The last look that found it.
-    found_at: Cell<Option<Instant>>,
+    /// When the last look ended, and whether somebody was there.
+    seen: Cell<Option<(Instant, bool)>>,
 }
 
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Shelf {
             fate: Cell::new(Fate::Fine),
             is_silent: Cell::default(),
             looked_at: Cell::default(),
-            found_at: Cell::default(),
+            seen: Cell::default(),
         }
     }
 

@@ -19,6 +19,8 @@ pub(in crate::proxy) const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the kernel may go on sending again what is not acknowledged once patience is lost. It begins 0.2 s after the
 /// request, so that a replica which cannot be reached is left after some 0.7 s.
 pub(super) const SILENCE: Duration = Duration::from_millis(500);
+/// From one look for a host to the next. The first is over by then, and has said what it saw.
+const NEXT_LOOK: Duration = Duration::from_millis(550);
 
 /// A connection to one incarnation of a replica, for one exchange.
 #[derive(Debug)]
@@ -52,26 +54,27 @@ impl Connection {
     }
 
     /// Done once a connect has found no host where the replica is; never if it finds one. A request that was acknowledged
-    /// before its host was gone, or cut off, has nothing unacknowledged. However many wait for the replica, there is one
-    /// connect within [`PATIENCE`]: it comes to nothing, like a probe's.
+    /// before its host was gone, or cut off, has nothing unacknowledged. All who wait for the replica share a connect, which
+    /// comes to nothing, like a probe's.
     pub(in crate::proxy) fn until_host_is_gone(&self, replica: &Replica) -> impl Future<Output = ()> + use<> {
         let (shelf, addr, asked_at) = (Rc::clone(&self.shelf), replica.spec().addr, Instant::now());
         async move {
-            while shelf.found_at.get().is_none_or(|found_at| found_at < asked_at) {
-                let rest = shelf.looked_at.get().map(|at| at + PATIENCE).filter(|end| *end > Instant::now());
-                if let Some(end) = rest {
-                    sleep_until(end).await;
+            loop {
+                match shelf.seen.get() {
+                    Some((at, true)) if at >= asked_at => return pending().await,
+                    Some((at, false)) if at >= asked_at => return,
+                    _ => {}
+                }
+                let next = shelf.looked_at.get().map(|at| at + NEXT_LOOK).filter(|next| *next > Instant::now());
+                if let Some(next) = next {
+                    sleep_until(next).await;
                     continue;
                 }
-                let looked_at = Instant::now();
-                shelf.looked_at.set(Some(looked_at));
-                if timeout(PATIENCE, TcpStream::connect(addr)).await.is_err() {
-                    return;
-                }
+                shelf.looked_at.set(Some(Instant::now()));
                 // Refused is as good: somebody is there to do so.
-                shelf.found_at.set(Some(looked_at));
+                let is_there = timeout(PATIENCE, TcpStream::connect(addr)).await.is_ok();
+                shelf.seen.set(Some((Instant::now(), is_there)));
             }
-            pending().await
         }
     }
 
