@@ -1,7 +1,6 @@
 //! What Docker or the probes say of a replica that has requests: these do not wait for what will not come.
 
 use std::io::Write;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -175,13 +174,20 @@ fn safe_requests_whose_host_is_gone_after_it_has_acknowledged_them_move_soon() {
 
 #[test]
 fn a_safe_request_does_not_leave_a_host_that_is_there() {
-    let (first, go) = FakeReplica::slow_until_told();
+    let (found, is_found) = mpsc::channel();
+    let is_found = Mutex::new(is_found);
+    let first = FakeReplica::start(move |mut served| {
+        if served.request().is_none() {
+            // A look has ended.
+            return found.send(()).unwrap();
+        }
+        is_found.lock().unwrap().recv_timeout(DEADLINE / 2).unwrap();
+        served.talk.send(OK);
+    });
     let second = FakeReplica::answering(OK);
     let mut proxy = Proxy::start(&[first.addr]);
-    let mut client = stuck(&proxy, &first, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
+    let mut client = stuck(&proxy, &first, GET);
     proxy.add("gateway", 2, second.addr);
-    eventually("it is looked for", || first.connections.load(Ordering::SeqCst) == 2);
-    go.send(()).unwrap();
     assert_eq!(client.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
 }
 
