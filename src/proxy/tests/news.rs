@@ -131,13 +131,13 @@ fn a_safe_request_that_does_not_arrive_moves_before_it_is_sent_again() {
     let mut proxy = Proxy::start(&[deaf.addr]);
     assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-1"));
     proxy.add("gateway", 2, second.addr);
-    let lost = || {
+    let has_timed_out = || {
         let replica = proxy.replica("gateway", 1);
         replica.metrics().failures().any(|(failure, count)| failure == AttemptFailure::Timeout && count == 1)
     };
     eventually("one goes to the first", || {
         assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-2"));
-        lost()
+        has_timed_out()
     });
 }
 
