@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::Result;
 
@@ -43,6 +45,19 @@ pub fn command(place: Place, program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", core]).arg(program.as_ref());
     command
+}
+
+/// Lets this thread, and all that it will start, run on one core only.
+///
+/// # Errors
+/// If there is no such core.
+pub fn stay_on(core: usize) -> io::Result<()> {
+    if core >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    Ok(sched_setaffinity(None, &cores)?)
 }
 
 /// A program in a network namespace; it ends when the thread that starts it does, whatever ends that.

@@ -17,13 +17,14 @@ mod step;
 mod system;
 mod verdict;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use integration_tests::lab::{Lab, Plan};
-use integration_tests::{Result, exit_code, load};
+use integration_tests::{Result, exit_code, load, process};
 
 use event::Event;
 use report::Report;
@@ -55,6 +56,10 @@ struct Options {
     /// Leave out the time in which the same is done to a bystander
     #[arg(long)]
     no_control: bool,
+    /// Docker on one core; clients, system and replicas on the other. Then what it costs that containers start and stop is
+    /// not in the latencies, and what a change costs the data path is
+    #[arg(long)]
+    apart: bool,
     /// What is between the clients and the replicas; several are compared
     #[arg(long = "system", value_delimiter = ',', default_value = "evenkeel")]
     systems: Vec<System>,
@@ -76,6 +81,10 @@ struct Options {
     scratch: PathBuf,
 }
 
+/// With `--apart`, the core of what a request passes, and that of all the rest.
+const OF_REQUESTS: usize = 0;
+const OF_DOCKER: usize = 1;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
@@ -86,9 +95,25 @@ fn main() -> ExitCode {
     exit_code("swarm", outcome.map(code))
 }
 
+impl Options {
+    /// A program that requests pass, as `prepare` prepares it.
+    fn place(&self, program: &OsStr, prepare: impl FnOnce(&OsStr) -> std::process::Command) -> std::process::Command {
+        if !self.apart {
+            return prepare(program);
+        }
+        let mut command = prepare("taskset".as_ref());
+        command.args(["--cpu-list", &OF_REQUESTS.to_string()]).arg(program);
+        command
+    }
+}
+
 /// Each system in a lab of its own. Whether evenkeel kept its promises.
 fn compare(options: &Options) -> Result<bool> {
     fs::create_dir_all(&options.scratch)?;
+    if options.apart {
+        // All that is started from here inherits it.
+        process::stay_on(OF_DOCKER)?;
+    }
     let mut report = Report::new();
     for system in &options.systems {
         Lab::with(&Plan { images: &[], ..Plan::default() }, async |lab| {

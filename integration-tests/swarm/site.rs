@@ -1,12 +1,14 @@
 //! Everything a run has: the Swarm, the system and the replicas. The clients are outside, and come in at a published port.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use integration_tests::command::run;
 use integration_tests::lab::swarm::Task;
 use integration_tests::lab::{Lab, PATIENCE};
 use integration_tests::peer::Service;
@@ -14,8 +16,8 @@ use integration_tests::process::Process;
 use integration_tests::{Result, client, eventually};
 use tokio::time::timeout;
 
-use crate::Options;
 use crate::system::{System, evenkeel};
+use crate::{OF_REQUESTS, Options};
 
 /// The service that is balanced.
 pub(crate) const GATEWAY: &str = "gateway";
@@ -63,7 +65,19 @@ impl<'a> Site<'a> {
             None => {
                 let service = evenkeel(NETWORK, &lab.node(MANAGER).engine.socket_directory(), options);
                 lab.create_service("evenkeel", &service.iter().map(String::as_str).collect::<Vec<_>>());
-                lab.until_settled("evenkeel", 1).await;
+                let tasks = lab.until_settled("evenkeel", 1).await;
+                if let (true, Some(task)) = (options.apart, tasks.first()) {
+                    let engine = &lab.node(MANAGER).engine;
+                    let pid = engine.docker(&["inspect", "--format={{.State.Pid}}", &task.container]);
+                    let core = OF_REQUESTS.to_string();
+                    run(engine.namespaces().command("taskset").args([
+                        "--all-tasks",
+                        "--cpu-list",
+                        "--pid",
+                        &core,
+                        &pid,
+                    ]));
+                }
                 None
             }
             Some(peer) => {
@@ -71,7 +85,8 @@ impl<'a> Site<'a> {
                 let run = ["run", "--detach", "--no-healthcheck", &network, "--publish=8080:8080", "--name=balancer"];
                 lab.node(MANAGER).engine.docker(&[run.as_slice(), &[&options.replica_image]].concat());
                 let (program, arguments) = peer.program(&scratch, &SERVICE)?;
-                let mut command = lab.node(MANAGER).inside("balancer", program);
+                let prepare = |program: &OsStr| lab.node(MANAGER).inside("balancer", program);
+                let mut command = options.place(program.as_ref(), prepare);
                 command.args(arguments);
                 Some(Process::start(program, command, &scratch)?)
             }
@@ -79,7 +94,9 @@ impl<'a> Site<'a> {
         let mount = format!("--mount=type=bind,source={},target=/work-log", logs.display());
         let (replicas, network) = (format!("--replicas={REPLICAS}"), format!("--network={NETWORK}"));
         // Without a HEALTHCHECK: an exec a second for each replica would be most of what two cores do.
-        let both = [network.as_str(), &mount, "--no-healthcheck"];
+        let core = if options.apart { OF_REQUESTS.to_string() } else { String::new() };
+        let core = format!("--env=CORE={core}");
+        let both = [network.as_str(), &mount, &core, "--no-healthcheck"];
         let own = [&replicas, "--env=WORK_LOG=/work-log", "--label=evenkeel.health.path=/ready"];
         lab.create_service(GATEWAY, &[&both, own.as_slice(), &[&options.replica_image]].concat());
         // No label: evenkeel is not concerned with it, and asks for none of its tasks.

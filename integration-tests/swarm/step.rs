@@ -138,7 +138,8 @@ fn start(site: &Site<'_>, options: &Options, step: u64) -> Result<Load> {
         patience_ms: PATIENCE_MS,
         idempotent: true,
     };
-    Load::start(site.lab.command(std::env::current_exe()?), &plan, &site.scratch.join("load.log"))
+    let command = options.place(std::env::current_exe()?.as_os_str(), |program| site.lab.command(program));
+    Load::start(command, &plan, &site.scratch.join("load.log"))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ replica                    serve HTTP; settings come from the environment:
                              TERM_MODE       on SIGTERM: graceful, abrupt (exit) or ignore       [graceful]
                              EXIT_DELAY_MS   graceful: go on accepting for this long             [0]
                              DRAIN_MS        graceful: then wait this long for open requests     [9000]
+                             CORE            run on this core of the machine only                    [any]
                              WORK_LOG        directory for a file with the start and end of /work, and of the replica    [none]
 replica healthcheck        exit 0 if the replica on PORT is ready
 replica get URL...         GET each http:// URL, print the answers, exit 0 if all are 2xx

@@ -85,6 +85,8 @@ pub(crate) struct Options {
     pub(crate) drain: Duration,
     pub(crate) term_mode: TermMode,
     pub(crate) work_log: Option<PathBuf>,
+    /// The core to run on; any, if none.
+    pub(crate) core: Option<usize>,
 }
 
 impl Options {
@@ -108,6 +110,7 @@ impl Options {
             drain: millis("DRAIN_MS", 9_000)?,
             term_mode: parse(&var, "TERM_MODE", TermMode::Graceful)?,
             work_log: var("WORK_LOG").filter(|path| !path.is_empty()).map(PathBuf::from),
+            core: var("CORE").filter(|core| !core.is_empty()).map(|_| parse(&var, "CORE", 0)).transpose()?,
         })
     }
 }

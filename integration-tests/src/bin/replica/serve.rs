@@ -15,12 +15,18 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use integration_tests::process;
+
 use crate::options::{Options, TermMode};
 use crate::routes::App;
 use crate::work::WorkLog;
 
 /// Serves until SIGTERM has had its say.
 pub(crate) async fn run(options: Options) -> io::Result<()> {
+    if let Some(core) = options.core {
+        // Before there is another thread.
+        process::stay_on(core)?;
+    }
     // Caught from the first moment: as PID 1 of a container nothing else would act on them.
     let stop = Stop::new(&options)?;
     let mut stop = pin!(stop.requested());
