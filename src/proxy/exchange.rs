@@ -19,7 +19,7 @@ use super::pool::{Connection, Fate, Kept, Look};
 use super::relay::Relay;
 use super::request::{Request, Writer};
 use super::respond::Cause;
-use super::retry::{HASTY, Price, Retries};
+use super::retry::{Price, Retries};
 use super::upload::Upload;
 use super::wait::Wait;
 use super::worker::Worker;
@@ -162,6 +162,7 @@ impl Exchange<'_> {
                 note(replica, &failure);
             }
             tally::failed(worker, replica, &failure, was_reused);
+            retries.note(&failure);
             if matches!(failure, Failure::Declined) && !self.upload.is_replayable() {
                 return Err(failure.cause());
             }
@@ -221,7 +222,7 @@ impl Exchange<'_> {
                 }
                 // Boxed, so that idle connections' tasks need no room for what is rare.
                 Kept::Closed | Kept::None => {
-                    match Box::pin(worker.pool.connect(replica, limit, tried.count() < HASTY, may_move)).await {
+                    match Box::pin(worker.pool.connect(replica, limit, retries.may_hurry(), may_move)).await {
                         Ok(connection) => connection,
                         Err(failure) => return Err(Failed { failure, was_reused: false }),
                     }
@@ -241,6 +242,7 @@ impl Exchange<'_> {
                 upload: &mut self.upload,
                 download: &mut download,
                 may_move: may_repeat && retries.has_left(),
+                may_hurry: retries.may_hurry(),
                 tried,
             };
             let outcome = relay.run().await;

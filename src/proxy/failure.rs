@@ -15,6 +15,9 @@ pub(super) enum Failure {
     /// No connection in time, so nothing was sent.
     #[error("connect timed out")]
     ConnectTimeout,
+    /// No connection at once to a host that was silent lately, so nothing was sent.
+    #[error("its host was silent lately, and no connection came at once")]
+    Hasty,
     /// No connection, since this process or machine has no file descriptor left for one.
     #[error("no file descriptor for a connection: {0}")]
     OutOfDescriptors(#[source] io::Error),
@@ -131,7 +134,7 @@ impl Failure {
     /// What the client is told if this was the last attempt; `None` if there is nobody to be told.
     pub(super) fn cause(&self) -> Option<Cause> {
         Some(Cause::Refused(match self {
-            Self::Connect(_) | Self::Unsent => Refusal::ConnectFailed,
+            Self::Connect(_) | Self::Unsent | Self::Hasty => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
             Self::Declined => Refusal::NoReplicaReady,
             Self::OutOfDescriptors(_) => Refusal::Overloaded,
@@ -155,7 +158,7 @@ impl Failure {
     /// What is counted against the replica, if it was the replica's fault.
     pub(super) fn counted_as(&self) -> Option<AttemptFailure> {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout | Self::Unsent => Some(AttemptFailure::Connect),
+            Self::Connect(_) | Self::ConnectTimeout | Self::Unsent | Self::Hasty => Some(AttemptFailure::Connect),
             Self::Closed { .. } => Some(AttemptFailure::Reset),
             Self::Lost { .. } => Some(AttemptFailure::Lost),
             Self::ResponseTimeout | Self::Silent => Some(AttemptFailure::Timeout),
@@ -184,6 +187,7 @@ mod tests {
             (Failure::OutOfDescriptors(io::Error::from_raw_os_error(24)), Blame::Us, Some(503)),
             (Failure::HeadLost, Blame::Us, Some(500)),
             (Failure::Unsent, Blame::Replica, Some(502)),
+            (Failure::Hasty, Blame::Replica, Some(502)),
             (closed(true), Blame::Replica, Some(502)),
             (closed(false), Blame::Replica, Some(502)),
             (Failure::Lost { answer_began: false, news: "x" }, Blame::Replica, Some(502)),

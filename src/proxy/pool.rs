@@ -30,7 +30,7 @@ use crate::registry::{Registry, change_after};
 use crate::replica::Replica;
 
 pub(super) use self::ack::ARRIVAL;
-pub(super) use self::connection::{Connection, PATIENCE};
+pub(super) use self::connection::{Connection, PATIENCE, PRESENCE};
 pub(super) use self::fate::Fate;
 
 /// Idle connections kept per replica and worker: no fewer than a busy worker has in use from one look at its sockets
@@ -38,6 +38,8 @@ pub(super) use self::fate::Fate;
 const MAX_IDLE: usize = 1024;
 /// How long a connection is kept idle, unless its replica is known to close earlier.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
+/// For how long a host that was silent is taken for one that may be so still.
+const LATELY: Duration = Duration::from_secs(1);
 /// The shortest age that a replica can teach us.
 const MIN_IDLE_AGE: Duration = Duration::from_secs(1);
 /// The time between two looks for connections that are closed or too old.
@@ -68,12 +70,8 @@ struct Shelf {
     /// The drain timeout that runs, or has run out.
     drain_timer: RefCell<Option<AbortOnDropHandle<()>>>,
     fate: Cell<Fate>,
-    /// Its host did not acknowledge a request, and no connection was made since.
-    is_silent: Cell<bool>,
-    /// When the last look for its host began.
-    looked_at: Cell<Option<Instant>>,
-    /// When the last look ended, and whether somebody was there.
-    seen: Cell<Option<(Instant, bool)>>,
+    /// When its host did not acknowledge a request; `None` if an answer came or a connection was made since.
+    silent_at: Cell<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -111,9 +109,7 @@ impl Shelf {
             is_closed: Cell::default(),
             drain_timer: RefCell::default(),
             fate: Cell::new(Fate::Fine),
-            is_silent: Cell::default(),
-            looked_at: Cell::default(),
-            seen: Cell::default(),
+            silent_at: Cell::default(),
         }
     }
 
@@ -236,7 +232,8 @@ impl Pool {
     ) -> Result<Connection, Failure> {
         let addr = replica.spec().addr;
         let shelf = self.shelf(replica);
-        let is_hasty = may_hurry && shelf.is_silent.get() && ARRIVAL < limit && may_move();
+        let was_silent = shelf.silent_at.get().is_some_and(|at| at.elapsed() < LATELY);
+        let is_hasty = may_hurry && was_silent && ARRIVAL < limit && may_move();
         let limit = match is_hasty {
             true => ARRIVAL,
             false if PATIENCE < limit && may_move() => PATIENCE,
@@ -259,16 +256,13 @@ impl Pool {
             _ => Poll::Pending,
         });
         let stream = outcome.await.map_err(|error| match error.kind() {
-            // A request moves at no cost, for this once.
-            io::ErrorKind::TimedOut if is_hasty => {
-                Failure::Connect(io::Error::new(io::ErrorKind::HostUnreachable, "its host is silent"))
-            }
+            io::ErrorKind::TimedOut if is_hasty => Failure::Hasty,
             io::ErrorKind::TimedOut => Failure::ConnectTimeout,
             _ if is_out_of_descriptors(&error) => Failure::OutOfDescriptors(error),
             _ => Failure::Connect(error),
         })?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
-        shelf.is_silent.set(false);
+        shelf.silent_at.set(None);
         Ok(Connection { stream, was_kept: false, is_impatient: false, shelf })
     }
 

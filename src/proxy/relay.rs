@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,9 +11,8 @@ use tokio::time::Instant;
 use super::connection::Client;
 use super::download::{Asked, Download};
 use super::failure::Failure;
-use super::pool::{ARRIVAL, Connection, Fate, PATIENCE};
+use super::pool::{ARRIVAL, Connection, Fate, PATIENCE, PRESENCE};
 use super::request::{Request, Writer};
-use super::retry::HASTY;
 use super::upload::Upload;
 use super::worker::Worker;
 use crate::balancer::Tried;
@@ -43,6 +41,8 @@ pub(super) struct Relay<'a> {
     pub(super) download: &'a mut Download,
     /// Whether the request may go to another replica while nothing of an answer has come.
     pub(super) may_move: bool,
+    /// Whether it may do so for no more than that the replica's host is silent.
+    pub(super) may_hurry: bool,
     /// The replicas that it went to before this one.
     pub(super) tried: &'a Tried,
 }
@@ -64,8 +64,8 @@ struct Pace {
     received: Option<Instant>,
     /// Whether it was asked if the replica's host has got the request.
     was_asked: bool,
-    /// What else tells that the host is gone, once patience is lost.
-    end_of_host: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Whether it was asked if the replica's host is still there.
+    was_looked_for: bool,
 }
 
 impl Relay<'_> {
@@ -120,14 +120,12 @@ impl Relay<'_> {
             if PATIENCE < limit {
                 ready!(self.client.timer.poll_expired(cx, self.worker.now(), PATIENCE));
                 self.connection.lose_patience();
-                pace.end_of_host = Some(Box::pin(self.connection.until_host_is_gone(self.replica)));
             }
         }
-        if let Some(end) = &mut pace.end_of_host
-            && end.as_mut().poll(cx).is_ready()
-        {
-            pace.end_of_host = None;
-            self.heed_silence(|_| true)?;
+        if self.connection.is_impatient() && !pace.was_looked_for && PRESENCE < limit {
+            ready!(self.client.timer.poll_expired(cx, self.worker.now(), PRESENCE));
+            pace.was_looked_for = true;
+            self.heed_silence(Connection::is_host_gone)?;
         }
         ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
@@ -149,13 +147,12 @@ impl Relay<'_> {
         if is_hopeless { Err(self.download.lost(fate.news())) } else { Ok(()) }
     }
 
-    /// Does not wait for a host that is silent, if another replica can take the request. Only for its first attempts: when
-    /// many hosts are silent, the probes say so before all are used up.
+    /// Does not wait for a host that is silent, if another replica can take the request.
     #[cold]
     fn heed_silence(&self, is_silent: impl FnOnce(&Connection) -> bool) -> Result<(), Failure> {
-        let may_leave = self.tried.count() < HASTY && is_silent(self.connection) && self.can_move();
+        let may_leave = self.may_hurry && is_silent(self.connection) && self.can_move();
         if may_leave && self.worker.budget.borrow_mut().take(self.worker.seconds()) {
-            self.connection.note_silence();
+            self.connection.note_silence(self.worker.now());
             return Err(Failure::Silent);
         }
         Ok(())

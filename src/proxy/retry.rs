@@ -2,8 +2,9 @@
 
 use super::failure::Failure;
 
-/// How many of a request's attempts may be given up for no more than that a host is silent. A node has several replicas.
-pub(super) const HASTY: usize = 2;
+/// How many of a request's attempts may be given up for no more than that a host is silent. A node has several replicas;
+/// but when many hosts are silent, the probes say so before all are used up.
+const HASTY: u32 = 2;
 
 /// What another attempt costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +26,23 @@ pub(super) enum Price {
 pub(super) struct Retries {
     is_allowed: bool,
     left: u32,
+    hasty: u32,
 }
 
 impl Retries {
     /// As many as `--retries` says; 0 allows none of any kind.
     pub(super) fn new(limit: u32) -> Self {
-        Self { is_allowed: limit > 0, left: limit }
+        Self { is_allowed: limit > 0, left: limit, hasty: HASTY }
     }
 
     /// Whether any failure could still be followed by another attempt.
     pub(super) fn is_allowed(&self) -> bool {
         self.is_allowed
+    }
+
+    /// Whether an attempt may be given up for no more than that a host is silent.
+    pub(super) fn may_hurry(&self) -> bool {
+        self.hasty > 0
     }
 
     /// Whether one that costs an attempt could.
@@ -52,6 +59,7 @@ impl Retries {
     pub(super) fn price(&self, failure: &Failure, was_reused: bool, is_replayable: bool) -> Option<Price> {
         let price = match failure {
             Failure::Connect(_) | Failure::Unsent | Failure::Declined | Failure::OutOfDescriptors(_) => Price::Nothing,
+            Failure::Hasty => Price::Nothing,
             Failure::ConnectTimeout => Price::Budget,
             // Most likely nobody got it. The budget has paid, and a request moves for that [`HASTY`] times.
             Failure::Silent if is_replayable => Price::Nothing,
@@ -66,6 +74,13 @@ impl Retries {
             _ if price == Price::Nothing || self.has_left() => Some(price),
             Failure::Closed { .. } => Some(Price::Overdrawn),
             _ => None,
+        }
+    }
+
+    /// Takes in that an attempt has failed.
+    pub(super) fn note(&mut self, failure: &Failure) {
+        if matches!(failure, Failure::Silent | Failure::Hasty) {
+            self.hasty = self.hasty.saturating_sub(1);
         }
     }
 
@@ -98,6 +113,8 @@ mod tests {
             (refused(), [Some(Nothing); 3]),
             (Failure::Unsent, [Some(Nothing); 3]),
             (Failure::Declined, [Some(Nothing); 3]),
+            (Failure::Hasty, [Some(Nothing); 3]),
+            (Failure::Silent, [None, Some(Nothing), Some(Nothing)]),
             (Failure::ConnectTimeout, [Some(Budget); 3]),
             (closed(false), [None, Some(Budget), Some(Attempt)]),
             (closed(true), [None; 3]),
@@ -124,6 +141,17 @@ mod tests {
         assert_eq!(retries.price(&Failure::ConnectTimeout, true, true), None);
         assert_eq!(retries.price(&closed(false), true, true), Some(Price::Overdrawn));
         assert_eq!(retries.price(&closed(false), true, false), None);
+    }
+
+    #[test]
+    fn a_request_hurries_twice() {
+        let mut retries = Retries::new(9);
+        for (failure, may_hurry) in
+            [(refused(), true), (Failure::Silent, true), (refused(), true), (Failure::Hasty, false)]
+        {
+            retries.note(&failure);
+            assert_eq!(retries.may_hurry(), may_hurry, "{failure}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) fn failed(worker: &Worker, replica: &Replica, failure: &Failure, was_
         Failure::Unsent | Failure::Closed { answer_began: false, .. } => was_reused,
         // The machine has no port left for another connection; or it was given up at other news of the replica.
         Failure::Connect(error) => matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Other),
+        // The host was silent once, and that was counted.
+        Failure::Hasty => true,
         _ => false,
     };
     if let Some(fault) = failure.counted_as().and_then(Fault::of_attempt).filter(|_| !says_nothing) {

@@ -24,19 +24,53 @@ sockopt_impl!(
 );
 
 const WORDS: usize = 18;
+/// `tcpi_probes`, the last of four bytes: questions that were not answered.
+const PROBES: usize = 0;
 /// `tcpi_unacked`: packets that are on their way.
 const UNACKED: usize = 6;
 /// `tcpi_last_data_sent`: since the last packet, in milliseconds.
 const LAST_SENT: usize = 11;
+/// `tcpi_last_ack_recv`: since the last packet from the other end that acknowledged anything, in milliseconds.
+const LAST_HEARD: usize = 14;
 /// `tcpi_rtt`: from a packet to its acknowledgement, smoothed, in microseconds.
 const RTT: usize = 17;
+
+/// How much later than it should the kernel may ask a question, and another answer it.
+const SLACK: Duration = Duration::from_millis(30);
 
 /// Whether something that was sent [`ARRIVAL`] ago is not acknowledged, and that is no wonder of a long way: half of that
 /// time is left to the other end, which may put an acknowledgement off.
 pub(super) fn is_overdue(stream: &TcpStream) -> bool {
-    // Fails on a socket that has no such option: then nothing is known.
-    let Ok(info) = getsockopt(stream, TcpInfo) else { return false };
-    let word = |index: usize| info.get(index).copied().unwrap_or_default();
-    let has_rested = Duration::from_millis(word(LAST_SENT).into()) >= REST;
-    has_rested && word(UNACKED) > 0 && Duration::from_micros(word(RTT).into()) * 2 < ARRIVAL
+    let Some(info) = Info::of(stream) else { return false };
+    info.milliseconds(LAST_SENT) >= REST && info.word(UNACKED) > 0 && info.way() * 2 < ARRIVAL
+}
+
+/// Whether the other end has not answered a question that was due `after` its last word.
+pub(super) fn is_gone(stream: &TcpStream, after: Duration) -> bool {
+    let Some(info) = Info::of(stream) else { return false };
+    let [.., questions] = info.word(PROBES).to_ne_bytes();
+    questions > 0 && info.milliseconds(LAST_HEARD) >= after + SLACK + info.way() * 2
+}
+
+/// What the kernel knows of a connection.
+struct Info([u32; WORDS]);
+
+impl Info {
+    /// `None` of a socket that has no such option: then nothing is known.
+    fn of(stream: &TcpStream) -> Option<Self> {
+        getsockopt(stream, TcpInfo).ok().map(Self)
+    }
+
+    fn word(&self, index: usize) -> u32 {
+        self.0.get(index).copied().unwrap_or_default()
+    }
+
+    fn milliseconds(&self, index: usize) -> Duration {
+        Duration::from_millis(self.word(index).into())
+    }
+
+    /// There and back.
+    fn way(&self) -> Duration {
+        Duration::from_micros(self.word(RTT).into())
+    }
 }

@@ -1,14 +1,13 @@
 //! A connection to a replica while an exchange has it.
 
-use std::future::{Future, pending};
 use std::io;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 use super::{Fate, Idle, Shelf, ack};
 use crate::replica::Replica;
@@ -19,8 +18,11 @@ pub(in crate::proxy) const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the kernel may go on sending again what is not acknowledged once patience is lost. It begins 0.2 s after the
 /// request, so that a replica which cannot be reached is left after some 0.7 s.
 pub(super) const SILENCE: Duration = Duration::from_millis(500);
-/// From one look for a host to the next. The first is over by then, and has said what it saw.
-const NEXT_LOOK: Duration = Duration::from_millis(550);
+/// After how long without a word from the other end its kernel is asked whether it is there (TCP keep-alive). That takes no
+/// new connection, for which a busy replica might have no room.
+pub(super) const QUESTION: Duration = Duration::from_secs(1);
+/// From the request to the look whether that was answered: its acknowledgement may take 40 ms, and some time is for the way.
+pub(in crate::proxy) const PRESENCE: Duration = Duration::from_millis(1_150);
 
 /// A connection to one incarnation of a replica, for one exchange.
 #[derive(Debug)]
@@ -53,34 +55,19 @@ impl Connection {
         ack::is_overdue(&self.stream)
     }
 
-    /// Done once a connect has found no host where the replica is; never if it finds one. A request that was acknowledged
-    /// before its host was gone, or cut off, has nothing unacknowledged. All who wait for the replica share a connect, which
-    /// comes to nothing, like a probe's.
-    pub(in crate::proxy) fn until_host_is_gone(&self, replica: &Replica) -> impl Future<Output = ()> + use<> {
-        let (shelf, addr, asked_at) = (Rc::clone(&self.shelf), replica.spec().addr, Instant::now());
-        async move {
-            loop {
-                match shelf.seen.get() {
-                    Some((at, true)) if at >= asked_at => return pending().await,
-                    Some((at, false)) if at >= asked_at => return,
-                    _ => {}
-                }
-                let next = shelf.looked_at.get().map(|at| at + NEXT_LOOK).filter(|next| *next > Instant::now());
-                if let Some(next) = next {
-                    sleep_until(next).await;
-                    continue;
-                }
-                shelf.looked_at.set(Some(Instant::now()));
-                // Refused is as good: somebody is there to do so.
-                let is_there = timeout(PATIENCE, TcpStream::connect(addr)).await.is_ok();
-                shelf.seen.set(Some((Instant::now(), is_there)));
-            }
-        }
+    /// Whether the replica's host has not answered the question whether it is there, [`PRESENCE`] after the request. Some had
+    /// acknowledged the request before they were gone, or cut off. It is asked no more: an answer to each of many questions
+    /// may be lost once. Needs [`Connection::lose_patience`].
+    #[cold]
+    pub(in crate::proxy) fn is_host_gone(&self) -> bool {
+        let is_gone = ack::is_gone(&self.stream, QUESTION);
+        let _ = SockRef::from(&self.stream).set_keepalive(false);
+        is_gone
     }
 
-    /// Notes that the replica's host is silent, for those who would connect to it.
-    pub(in crate::proxy) fn note_silence(&self) {
-        self.shelf.is_silent.set(true);
+    /// Notes that the replica's host is silent, for those who would connect to it in the next [`LATELY`](super::LATELY).
+    pub(in crate::proxy) fn note_silence(&self, now: Instant) {
+        self.shelf.silent_at.set(Some(now));
     }
 
     /// Whether [`Connection::lose_patience`] was called, and was not taken back.
@@ -89,8 +76,8 @@ impl Connection {
         self.is_impatient
     }
 
-    /// From now on the connection fails if what was sent is not acknowledged for [`SILENCE`]. A kernel that can be reached
-    /// does that at once, however long its replica takes, or if it is paused.
+    /// From now on the connection fails if what was sent is not acknowledged for [`SILENCE`], and its host is asked whether it
+    /// is there. A kernel that can be reached answers both at once, however long its replica takes, or if it is paused.
     pub(in crate::proxy) fn lose_patience(&mut self) {
         self.set_patience(Some(SILENCE));
     }
@@ -106,8 +93,13 @@ impl Connection {
     #[cold]
     fn set_patience(&mut self, limit: Option<Duration>) {
         self.is_impatient = limit.is_some();
+        let socket = SockRef::from(&self.stream);
         // Fails on a socket that has no such option: then it waits for as long as it always did.
-        let _ = SockRef::from(&self.stream).set_tcp_user_timeout(limit);
+        let _ = socket.set_tcp_user_timeout(limit);
+        let _ = match limit {
+            Some(_) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(QUESTION).with_interval(QUESTION)),
+            None => socket.set_keepalive(false),
+        };
     }
 
     /// Notes how long the replica says that it keeps an idle connection.
@@ -120,6 +112,7 @@ impl Connection {
     pub(in crate::proxy) fn give_back(mut self, replica: &Replica, now: Instant) {
         self.regain_patience();
         let shelf = &self.shelf;
+        shelf.silent_at.set(None);
         if !shelf.is_closed.get() && !replica.is_draining() {
             let mut idle = shelf.idle.borrow_mut();
             if idle.len() >= shelf.room {

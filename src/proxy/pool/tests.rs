@@ -1,8 +1,8 @@
 //! One pool before one replica, whose ends of the connections the tests hold.
 
-use super::connection::SILENCE;
+use super::connection::{QUESTION, SILENCE};
 use super::*;
-use crate::proxy::tests::support::{DEADLINE, NoDescriptors, deafen, eventually, hanging, spec};
+use crate::proxy::tests::support::{DEADLINE, NoDescriptors, deafen, drop_all, eventually, hanging, spec};
 use crate::registry::RegistryWriter;
 use crate::replica::{Health, Lifecycle, ReplicaSpec};
 use std::io::Write;
@@ -94,10 +94,35 @@ async fn what_the_other_end_does_not_acknowledge_is_told_from_what_it_leaves_unr
     write();
     assert!(!connection.is_unheard(), "it may be on its way");
     eventually("it should be there", || connection.is_unheard());
-    connection.note_silence();
-    assert!(connection.shelf.is_silent.get());
+    connection.note_silence(Instant::now());
+    assert!(connection.shelf.silent_at.get().is_some());
     bench.connect().await;
-    assert!(!connection.shelf.is_silent.get(), "a connection was made since");
+    assert!(connection.shelf.silent_at.get().is_none(), "a connection was made since");
+    connection.note_silence(Instant::now());
+    let shelf = Rc::clone(&connection.shelf);
+    connection.give_back(&bench.replica, Instant::now());
+    assert!(shelf.silent_at.get().is_none(), "an answer came");
+}
+
+#[tokio::test]
+async fn a_host_that_is_gone_is_told_from_one_whose_replica_takes_its_time() {
+    let bench = Bench::new();
+    let mut both = [bench.connect().await, bench.connect().await];
+    for (connection, _) in &mut both {
+        (&*SockRef::from(&connection.stream)).write_all(b"x").unwrap();
+        connection.lose_patience();
+    }
+    let [(gone, end), (there, _end)] = both;
+    drop_all(&end);
+    let since = std::time::Instant::now();
+    let mut was_gone = false;
+    while since.elapsed() < PRESENCE + QUESTION / 2 && !was_gone {
+        was_gone = ack::is_gone(&gone.stream, QUESTION);
+        assert!(!ack::is_gone(&there.stream, QUESTION), "it is there");
+    }
+    assert!(was_gone && since.elapsed() >= QUESTION, "{:?}", since.elapsed());
+    assert!(gone.is_host_gone() && !there.is_host_gone());
+    assert!(!SockRef::from(&there.stream).keepalive().unwrap(), "it was asked");
 }
 
 #[tokio::test]
@@ -105,12 +130,13 @@ async fn where_a_host_was_silent_the_first_connect_of_a_request_moves_sooner_and
     let (_held, addr) = hanging();
     let mut bench = Bench::new();
     bench.replica = Replica::new(spec("gateway", 1, addr), Lifecycle::Running);
-    bench.pool.shelf(&bench.replica).is_silent.set(true);
-    let failed = async |is_first| bench.pool.connect(&bench.replica, DEADLINE, is_first, || true).await;
-    assert!(matches!(failed(false).await, Err(Failure::ConnectTimeout)));
-    assert!(
-        matches!(failed(true).await, Err(Failure::Connect(error)) if error.kind() == io::ErrorKind::HostUnreachable)
-    );
+    let failed = async |may_hurry, ago| {
+        bench.pool.shelf(&bench.replica).silent_at.set(Instant::now().checked_sub(ago));
+        bench.pool.connect(&bench.replica, DEADLINE, may_hurry, || true).await
+    };
+    assert!(matches!(failed(true, Duration::ZERO).await, Err(Failure::Hasty)));
+    assert!(matches!(failed(false, Duration::ZERO).await, Err(Failure::ConnectTimeout)));
+    assert!(matches!(failed(true, LATELY).await, Err(Failure::ConnectTimeout)), "that is long ago");
 }
 
 #[tokio::test]

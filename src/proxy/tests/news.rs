@@ -1,9 +1,13 @@
 //! What Docker or the probes say of a replica that has requests: these do not wait for what will not come.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use socket2::{SockRef, Socket};
+
+use super::patience::our_end;
 use super::support::*;
 use crate::metrics::AttemptFailure;
 use crate::replica::{Health, Lifecycle};
@@ -141,54 +145,61 @@ fn a_safe_request_that_does_not_arrive_moves_before_it_is_sent_again() {
     });
 }
 
-#[test]
-fn safe_requests_whose_host_is_gone_after_it_has_acknowledged_them_move_soon() {
-    let (listener, addr) = with_short_queue();
-    let second = FakeReplica::answering(OK);
+/// Clients whose requests are at the first replica, which accepts them by this listener, and the second is ready; and the
+/// replica's ends.
+fn stuck_at(
+    listener: &Socket,
+    addr: SocketAddr,
+    second: &FakeReplica,
+    requests: &[&str],
+) -> (Proxy, Vec<Talk>, Vec<Talk>) {
     let mut proxy = Proxy::start(&[]);
     proxy.add("gateway", 2, second.addr);
     // Who moves costs the budget something, which these pay for.
     assert!((0..100).all(|_| proxy.ask(GET).status() == 200));
     proxy.remove("gateway-2");
     proxy.add("gateway", 1, addr);
-    let mut held = Vec::new();
-    let mut stuck = |request| {
+    let stuck = |request: &&str| {
         let mut client = proxy.connect();
         client.send(request);
         let mut end = Talk::new(listener.accept().unwrap().0.into());
         assert!(end.read_message().is_some());
-        held.push(end);
-        client
+        (client, end)
     };
-    // So many that it would take too long if each looked for the host after the other.
-    let gets: Vec<_> = (0..12).map(|_| stuck(GET)).collect();
-    let mut post = stuck(POST);
-    let _queued = fill_queue(addr);
+    let (clients, ends) = requests.iter().map(stuck).unzip();
     proxy.add("gateway", 2, second.addr);
-    let since = Instant::now();
-    gets.into_iter().for_each(assert_moved);
+    (proxy, clients, ends)
+}
+
+#[test]
+fn safe_requests_whose_host_is_gone_after_it_has_acknowledged_them_move_soon() {
+    let (listener, addr) = with_short_queue();
+    let second = FakeReplica::answering(OK);
+    let (_proxy, mut clients, ends) = stuck_at(&listener, addr, &second, &[GET, GET, GET, POST]);
+    ends.iter().for_each(|end| drop_all(&end.stream));
+    let (mut post, since) = (clients.pop().unwrap(), Instant::now());
+    clients.into_iter().for_each(assert_moved);
     assert!(since.elapsed() < DEADLINE / 2, "{:?}", since.elapsed());
-    held.last_mut().unwrap().send(OK);
+    SockRef::from(&ends[3].stream).detach_filter().unwrap();
+    { &ends[3].stream }.write_all(OK.as_bytes()).unwrap();
     assert_eq!(post.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
 }
 
 #[test]
-fn a_safe_request_does_not_leave_a_host_that_is_there() {
-    let (found, is_found) = mpsc::channel();
-    let is_found = Mutex::new(is_found);
-    let first = FakeReplica::start(move |mut served| {
-        if served.request().is_none() {
-            // A look has ended.
-            return found.send(()).unwrap();
-        }
-        is_found.lock().unwrap().recv_timeout(DEADLINE / 2).unwrap();
-        served.talk.send(OK);
-    });
+fn safe_requests_do_not_leave_a_slow_replica_that_has_no_room_for_connections() {
+    let (listener, addr) = with_short_queue();
     let second = FakeReplica::answering(OK);
-    let mut proxy = Proxy::start(&[first.addr]);
-    let mut client = stuck(&proxy, &first, GET);
-    proxy.add("gateway", 2, second.addr);
-    assert_eq!(client.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
+    let (proxy, mut clients, mut ends) = stuck_at(&listener, addr, &second, &[GET; 6]);
+    // Others, which it will take when it has answered these.
+    let _queued = fill_queue(addr);
+    let ours: Vec<_> = ends.iter().map(|end| our_end(end.stream.peer_addr().unwrap())).collect();
+    eventually("its host is asked whether it is there", || ours.iter().all(|socket| socket.keepalive().unwrap()));
+    eventually("it has answered that", || ours.iter().all(|socket| !socket.keepalive().unwrap()));
+    assert_eq!(proxy.replica("gateway", 1).consecutive_failures(), 0);
+    ends.iter_mut().for_each(|end| end.send(OK));
+    for client in &mut clients {
+        assert_eq!(client.read_message().unwrap().field("x-served-by").as_deref(), Some("gateway-1"));
+    }
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! When the kernel is told to give up a connection to a replica that acknowledges nothing, and when no longer.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use socket2::Socket;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::polled::{POST, Served, read_until};
 use super::support::{GET, OK};
@@ -17,9 +17,8 @@ const MOMENT: Duration = Duration::from_millis(10);
 const SILENCE: Option<Duration> = Some(Duration::from_millis(500));
 const UPGRADE: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n";
 
-/// Our end of a connection that a replica has accepted, by a descriptor of our own.
-fn our_end(accepted: &TcpStream) -> Socket {
-    let addr = accepted.peer_addr().unwrap();
+/// Our end of a connection that a replica has accepted from this address, by a descriptor of our own.
+pub(super) fn our_end(addr: SocketAddr) -> Socket {
     let is_it = |socket: &Socket| socket.local_addr().is_ok_and(|local| local.as_socket() == Some(addr));
     find_socket(is_it).unwrap_or_else(|| panic!("no socket of this process is at {addr}"))
 }
@@ -43,7 +42,7 @@ fn patience(socket: &Socket) -> Option<Duration> {
 async fn a_request_that_may_move_loses_patience_after_half_a_second_until_its_answer_comes() {
     let (mut served, mut client, replica) = Served::start(|_| {}).await;
     let mut asked = served.ask(&mut client, &replica, GET).await;
-    let socket = our_end(&asked);
+    let socket = our_end(asked.peer_addr().unwrap());
     // Twice on one connection: what one request has set is none of the next one's.
     for _ in 0..2 {
         served.catch_up().await;
@@ -78,7 +77,7 @@ async fn who_may_not_move_and_who_has_begun_to_answer_keeps_its_time() {
     ] {
         let (mut served, mut client, replica) = Served::start(|settings| settings.retries = retries).await;
         let mut asked = served.ask(&mut client, &replica, request).await;
-        let socket = our_end(&asked);
+        let socket = our_end(asked.peer_addr().unwrap());
         asked.write_all(answer.as_bytes()).await.unwrap();
         served.catch_up().await;
         served.pass(PATIENCE + MOMENT).await;
@@ -91,7 +90,7 @@ async fn who_may_not_move_and_who_has_begun_to_answer_keeps_its_time() {
 async fn a_limit_that_ends_sooner_is_not_overtaken() {
     let (mut served, mut client, replica) = Served::start(|settings| settings.response_timeout = PATIENCE).await;
     let asked = served.ask(&mut client, &replica, GET).await;
-    let socket = our_end(&asked);
+    let socket = our_end(asked.peer_addr().unwrap());
     served.catch_up().await;
     served.pass(PATIENCE + MOMENT).await;
     let answer = served.until(read_until(&mut client, "}\n")).await;

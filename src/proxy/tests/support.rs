@@ -316,6 +316,13 @@ pub(in crate::proxy) fn deafen(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(1).unwrap();
 }
 
+/// From now on the kernel drops whatever comes to a socket, as if its host were gone.
+pub(in crate::proxy) fn drop_all(stream: &TcpStream) {
+    // `BPF_RET`: ends, and takes none of the packet's bytes.
+    let nothing = socket2::SockFilter::new(6, 0, 0, 0);
+    SockRef::from(stream).attach_filter(&[nothing]).unwrap();
+}
+
 /// A process that can open no file for as long as this lives; what it has open it keeps.
 pub(in crate::proxy) struct NoDescriptors(Rlimit);
 
