@@ -11,6 +11,7 @@ use super::patience::our_end;
 use super::support::*;
 use crate::metrics::AttemptFailure;
 use crate::replica::{Health, Lifecycle};
+use crate::service::Policy;
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
 
@@ -143,6 +144,38 @@ fn a_safe_request_that_does_not_arrive_moves_before_it_is_sent_again() {
         assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-2"));
         has_timed_out()
     });
+}
+
+#[test]
+fn a_request_leaves_two_silent_hosts_and_waits_at_the_third() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let replicas: Vec<_> = (0..3)
+        .map(|_| {
+            let held = Arc::clone(&held);
+            // The first connection falls silent when it has served once.
+            FakeReplica::start(move |mut served| {
+                while served.request().is_some() {
+                    if served.index == 0 {
+                        drop_all(&served.talk.stream);
+                        served.talk.send(OK);
+                        return held.lock().unwrap().push(served);
+                    }
+                    served.talk.send(OK);
+                }
+            })
+        })
+        .collect();
+    let addrs: Vec<_> = replicas.iter().map(|replica| replica.addr).collect();
+    let proxy = Proxy::with(&addrs, |settings| settings.policy = Policy::RoundRobin);
+    assert!((0..4).all(|_| proxy.ask(GET).status() == 200));
+    assert!(replicas.iter().all(|replica| replica.count() >= 1), "each had one of the first three");
+    let count = |failure| -> u64 {
+        let all = (1..=3).map(|number| proxy.replica("gateway", number));
+        all.flat_map(|one| one.metrics().failures().filter(|(of, _)| *of == failure).collect::<Vec<_>>())
+            .map(|(_, count)| count)
+            .sum()
+    };
+    assert_eq!((count(AttemptFailure::Timeout), count(AttemptFailure::Reset)), (2, 1));
 }
 
 /// Clients whose requests are at the first replica, which accepts them by this listener, and the second is ready; and the
