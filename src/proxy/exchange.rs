@@ -184,9 +184,9 @@ impl Exchange<'_> {
                     }
                 }
             }
-            if was_reused && !matches!(failure, Failure::Declined | Failure::Silent) {
+            if was_reused && !matches!(failure, Failure::Declined) {
                 // Others may be as dead, and each one costs an attempt; but the replica itself may well take the request.
-                is_fresh_only |= !matches!(failure, Failure::Unsent);
+                is_fresh_only |= !matches!(failure, Failure::Unsent | Failure::Silent);
                 tried.add_kept(replica);
             } else {
                 tried.add(replica);

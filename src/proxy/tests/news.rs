@@ -1,7 +1,8 @@
 //! What Docker or the probes say of a replica that has requests: these do not wait for what will not come.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use socket2::{SockRef, Socket};
 use super::patience::our_end;
 use super::support::*;
 use crate::metrics::AttemptFailure;
-use crate::replica::{Health, Lifecycle};
+use crate::replica::{Health, Lifecycle, Replica};
 use crate::service::Policy;
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
@@ -136,46 +137,66 @@ fn a_safe_request_that_does_not_arrive_moves_before_it_is_sent_again() {
     let mut proxy = Proxy::start(&[deaf.addr]);
     assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-1"));
     proxy.add("gateway", 2, second.addr);
-    let has_timed_out = || {
-        let replica = proxy.replica("gateway", 1);
-        replica.metrics().failures().any(|(failure, count)| failure == AttemptFailure::Timeout && count == 1)
-    };
     eventually("one goes to the first", || {
         assert_eq!(proxy.ask(&long).field("x-served-by").as_deref(), Some("gateway-2"));
-        has_timed_out()
+        count(&proxy, AttemptFailure::Timeout) == 1
     });
+}
+
+/// A replica that answers, and its ends of the connections that it gets.
+fn with_ends() -> (FakeReplica, Arc<Mutex<Vec<TcpStream>>>) {
+    let ends = Arc::<Mutex<Vec<TcpStream>>>::default();
+    let all = Arc::clone(&ends);
+    let replica = FakeReplica::start(move |mut served| {
+        all.lock().unwrap().push(served.talk.stream.try_clone().unwrap());
+        while served.request().is_some() {
+            served.talk.send(OK);
+        }
+    });
+    (replica, ends)
+}
+
+/// How many attempts at any replica of the service failed like that.
+fn count(proxy: &Proxy, failure: AttemptFailure) -> u64 {
+    let replicas = proxy.context.registry.replicas("gateway").unwrap();
+    let of =
+        |replica: &Arc<Replica>| replica.metrics().failures().find(|(of, _)| *of == failure).map(|(_, count)| count);
+    replicas.list().iter().filter_map(of).sum()
 }
 
 #[test]
 fn a_request_leaves_two_silent_hosts_and_waits_at_the_third() {
-    let held = Arc::new(Mutex::new(Vec::new()));
-    let replicas: Vec<_> = (0..3)
-        .map(|_| {
-            let held = Arc::clone(&held);
-            // The first connection falls silent when it has served once.
-            FakeReplica::start(move |mut served| {
-                while served.request().is_some() {
-                    if served.index == 0 {
-                        drop_all(&served.talk.stream);
-                        served.talk.send(OK);
-                        return held.lock().unwrap().push(served);
-                    }
-                    served.talk.send(OK);
-                }
-            })
-        })
-        .collect();
-    let addrs: Vec<_> = replicas.iter().map(|replica| replica.addr).collect();
-    let proxy = Proxy::with(&addrs, |settings| settings.policy = Policy::RoundRobin);
-    assert!((0..4).all(|_| proxy.ask(GET).status() == 200));
-    assert!(replicas.iter().all(|replica| replica.count() >= 1), "each had one of the first three");
-    let count = |failure| -> u64 {
-        let all = (1..=3).map(|number| proxy.replica("gateway", number));
-        all.flat_map(|one| one.metrics().failures().filter(|(of, _)| *of == failure).collect::<Vec<_>>())
-            .map(|(_, count)| count)
-            .sum()
-    };
-    assert_eq!((count(AttemptFailure::Timeout), count(AttemptFailure::Reset)), (2, 1));
+    let there = FakeReplica::answering(OK);
+    let mut proxy = Proxy::with(&[there.addr], |settings| settings.policy = Policy::LeastRequests);
+    // As if it had a request, so that it is taken last.
+    proxy.replica("gateway", 1).in_flight_cell().fetch_add(1, Ordering::Relaxed);
+    let others: Vec<_> = (0..3).map(|_| with_ends()).collect();
+    (2..).zip(&others).for_each(|(number, (replica, _))| proxy.add("gateway", number, replica.addr));
+    eventually("each has a connection", || {
+        assert_eq!(proxy.ask(GET).status(), 200);
+        others.iter().all(|(_, ends)| !ends.lock().unwrap().is_empty())
+    });
+    others.iter().for_each(|(_, ends)| ends.lock().unwrap().iter().for_each(drop_all));
+    assert_eq!(proxy.ask(GET).field("x-served-by").as_deref(), Some("gateway-1"));
+    assert_eq!((count(&proxy, AttemptFailure::Timeout), count(&proxy, AttemptFailure::Reset)), (2, 1));
+}
+
+#[test]
+fn a_silent_host_gets_a_request_again_if_no_other_replica_takes_it() {
+    let (_refusing, refusing) = refusing();
+    let (silent, ends) = with_ends();
+    let mut proxy = Proxy::with(&[silent.addr], |settings| {
+        settings.hold.time = Duration::ZERO;
+        settings.policy = Policy::LeastRequests;
+    });
+    assert_eq!(proxy.ask(GET).status(), 200);
+    ends.lock().unwrap().iter().for_each(drop_all);
+    proxy.add("gateway", 2, refusing);
+    // As if it had a request, so that it is taken last.
+    proxy.replica("gateway", 2).in_flight_cell().fetch_add(1, Ordering::Relaxed);
+    let answer = proxy.ask(GET);
+    assert_eq!((answer.status(), answer.field("x-served-by").as_deref()), (200, Some("gateway-1")));
+    assert_eq!((count(&proxy, AttemptFailure::Timeout), count(&proxy, AttemptFailure::Connect)), (1, 1));
 }
 
 /// Clients whose requests are at the first replica, which accepts them by this listener, and the second is ready; and the
