@@ -131,7 +131,7 @@ pub static KEYS: &[Key] = &[
         group: ROUTING,
         value: "COUNT",
         fallback: Fallback::Text("2"),
-        help: "Further attempts, on other replicas, at a request that may be sent again; a replica that refuses at once is not counted",
+        help: "Further attempts, on other replicas, at a request that may be sent again; a replica that refuses at once is not counted, nor are two whose hosts are silent",
         kind: Kind::Number(|d, t| put(&mut d.proxy.retries, parse::number(t, 0..=100, 2))),
     },
     Key {

@@ -308,7 +308,6 @@ impl Exchange<'_> {
     /// Passes on what either side says after a `101`, until the tunnel ends.
     async fn run_tunnel(&mut self, replica: &Replica, mut connection: Connection, download: Download) -> After {
         let status = 101;
-        connection.regain_patience();
         self.upload.skip_buffered(&mut self.worker.desk.borrow_mut(), self.client);
         let (surplus, unsent) = download.into_tunnel();
         let _open = replica.metrics().open_tunnel();

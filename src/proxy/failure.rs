@@ -46,7 +46,8 @@ pub(super) enum Failure {
         /// What was said of the replica.
         news: &'static str,
     },
-    /// The replica's host has not acknowledged the request, for longer than one does that got it.
+    /// The replica's host has not acknowledged the request, for longer than one does that got it, or has not answered the
+    /// question whether it is there.
     #[error("the replica's host acknowledged nothing")]
     Silent,
     /// The request was sent, and no answer, or no more of it, came in time.

@@ -70,7 +70,7 @@ struct Shelf {
     /// The drain timeout that runs, or has run out.
     drain_timer: RefCell<Option<AbortOnDropHandle<()>>>,
     fate: Cell<Fate>,
-    /// When its host did not acknowledge a request; `None` if an answer came or a connection was made since.
+    /// When its host acknowledged nothing, or answered no question; `None` if a connection was made or kept since.
     silent_at: Cell<Option<Instant>>,
 }
 

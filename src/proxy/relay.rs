@@ -51,6 +51,9 @@ pub(super) struct Relay<'a> {
 /// have gone away, which looks the same, and hold a replica's attention for nothing.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
+/// From the first look for a host to the second.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// How long may pass before whoever is next has done something, and what it is if nothing was done.
 struct Turn {
     limit: Duration,
@@ -64,8 +67,28 @@ struct Pace {
     received: Option<Instant>,
     /// Whether it was asked if the replica's host has got the request.
     was_asked: bool,
-    /// Whether it was asked if the replica's host is still there.
-    was_looked_for: bool,
+    look: Look,
+}
+
+/// When to look whether the replica's host has answered the question whether it is there.
+#[derive(Clone, Copy, Default)]
+enum Look {
+    #[default]
+    First,
+    /// After so long a wait. A machine that stood still for a moment has asked only now, and would not wait for the answer.
+    Again(Duration),
+    Over,
+}
+
+impl Look {
+    /// After how long a wait it is due.
+    fn due(self) -> Option<Duration> {
+        match self {
+            Self::First => Some(PRESENCE),
+            Self::Again(at) => Some(at),
+            Self::Over => None,
+        }
+    }
 }
 
 impl Relay<'_> {
@@ -115,17 +138,18 @@ impl Relay<'_> {
             if !pace.was_asked && ARRIVAL < limit {
                 ready!(self.client.timer.poll_expired(cx, self.worker.now(), ARRIVAL));
                 pace.was_asked = true;
-                self.heed_silence(Connection::is_unheard)?;
+                self.heed_silence(self.connection.is_unheard())?;
             }
             if PATIENCE < limit {
                 ready!(self.client.timer.poll_expired(cx, self.worker.now(), PATIENCE));
                 self.connection.lose_patience();
             }
         }
-        if self.connection.is_impatient() && !pace.was_looked_for && PRESENCE < limit {
-            ready!(self.client.timer.poll_expired(cx, self.worker.now(), PRESENCE));
-            pace.was_looked_for = true;
-            self.heed_silence(Connection::is_host_gone)?;
+        while self.connection.is_impatient()
+            && let Some(at) = pace.look.due().filter(|at| *at < limit)
+        {
+            ready!(self.client.timer.poll_expired(cx, self.worker.now(), at));
+            self.look(pace)?;
         }
         ready!(self.client.timer.poll_expired(cx, self.worker.now(), limit));
         Poll::Ready(Err(expired()))
@@ -147,10 +171,24 @@ impl Relay<'_> {
         if is_hopeless { Err(self.download.lost(fate.news())) } else { Ok(()) }
     }
 
+    /// Looks whether the replica's host has answered; for the last time if it has, or if it had time enough.
+    #[cold]
+    fn look(&mut self, pace: &mut Pace) -> Result<(), Failure> {
+        let is_gone = self.connection.is_host_gone();
+        if is_gone && matches!(pace.look, Look::First) {
+            let since = self.client.timer.waiting_since().unwrap_or(self.worker.now());
+            pace.look = Look::Again(self.worker.now().saturating_duration_since(since) + LOOK_AGAIN);
+            return Ok(());
+        }
+        pace.look = Look::Over;
+        self.connection.ask_no_more();
+        self.heed_silence(is_gone)
+    }
+
     /// Does not wait for a host that is silent, if another replica can take the request.
     #[cold]
-    fn heed_silence(&self, is_silent: impl FnOnce(&Connection) -> bool) -> Result<(), Failure> {
-        let may_leave = self.may_hurry && is_silent(self.connection) && self.can_move();
+    fn heed_silence(&self, is_silent: bool) -> Result<(), Failure> {
+        let may_leave = is_silent && self.may_hurry && self.can_move();
         if may_leave && self.worker.budget.borrow_mut().take(self.worker.seconds()) {
             self.connection.note_silence(self.worker.now());
             return Err(Failure::Silent);

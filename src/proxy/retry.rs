@@ -58,8 +58,11 @@ impl Retries {
     /// that may just have been closed too late: a request that kills whoever gets it must not go round all replicas.
     pub(super) fn price(&self, failure: &Failure, was_reused: bool, is_replayable: bool) -> Option<Price> {
         let price = match failure {
-            Failure::Connect(_) | Failure::Unsent | Failure::Declined | Failure::OutOfDescriptors(_) => Price::Nothing,
-            Failure::Hasty => Price::Nothing,
+            Failure::Connect(_)
+            | Failure::Hasty
+            | Failure::Unsent
+            | Failure::Declined
+            | Failure::OutOfDescriptors(_) => Price::Nothing,
             Failure::ConnectTimeout => Price::Budget,
             // Most likely nobody got it. The budget has paid, and a request moves for that [`HASTY`] times.
             Failure::Silent if is_replayable => Price::Nothing,

@@ -36,7 +36,7 @@ const LAST_HEARD: usize = 14;
 const RTT: usize = 17;
 
 /// How much later than it should the kernel may ask a question, and another answer it.
-const SLACK: Duration = Duration::from_millis(30);
+const SLACK: Duration = Duration::from_millis(40);
 
 /// Whether something that was sent [`ARRIVAL`] ago is not acknowledged, and that is no wonder of a long way: half of that
 /// time is left to the other end, which may put an acknowledgement off.

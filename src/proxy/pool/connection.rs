@@ -21,8 +21,8 @@ pub(super) const SILENCE: Duration = Duration::from_millis(500);
 /// After how long without a word from the other end its kernel is asked whether it is there (TCP keep-alive). That takes no
 /// new connection, for which a busy replica might have no room.
 pub(super) const QUESTION: Duration = Duration::from_secs(1);
-/// From the request to the look whether that was answered: its acknowledgement may take 40 ms, and some time is for the way.
-pub(in crate::proxy) const PRESENCE: Duration = Duration::from_millis(1_150);
+/// From the request to the look whether that was answered: its acknowledgement may take 40 ms, and the rest is for the way.
+pub(in crate::proxy) const PRESENCE: Duration = Duration::from_millis(1_200);
 
 /// A connection to one incarnation of a replica, for one exchange.
 #[derive(Debug)]
@@ -56,13 +56,17 @@ impl Connection {
     }
 
     /// Whether the replica's host has not answered the question whether it is there, [`PRESENCE`] after the request. Some had
-    /// acknowledged the request before they were gone, or cut off. It is asked no more: an answer to each of many questions
-    /// may be lost once. Needs [`Connection::lose_patience`].
+    /// acknowledged the request before they were gone, or cut off. Needs [`Connection::lose_patience`].
     #[cold]
     pub(in crate::proxy) fn is_host_gone(&self) -> bool {
-        let is_gone = ack::is_gone(&self.stream, QUESTION);
+        ack::is_gone(&self.stream, QUESTION)
+    }
+
+    /// Asks the replica's host no more whether it is there: the answer to one of many questions may be lost.
+    #[cold]
+    pub(in crate::proxy) fn ask_no_more(&self) {
+        // Fails on a socket that has no such option: then it was not asked.
         let _ = SockRef::from(&self.stream).set_keepalive(false);
-        is_gone
     }
 
     /// Notes that the replica's host is silent, for those who would connect to it in the next [`LATELY`](super::LATELY).
