@@ -56,8 +56,8 @@ struct Options {
     /// Leave out the time in which the same is done to a bystander
     #[arg(long)]
     no_control: bool,
-    /// Docker on one core; clients, system and replicas on the other. Then what it costs that containers start and stop is
-    /// not in the latencies, and what a change costs the data path is
+    /// Docker on one core; clients, system and replicas on the other. Then little of what it costs that containers start and
+    /// stop is in the latencies, and what a change costs the data path is
     #[arg(long)]
     apart: bool,
     /// What is between the clients and the replicas; several are compared

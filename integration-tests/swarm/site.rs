@@ -93,9 +93,8 @@ impl<'a> Site<'a> {
         };
         let mount = format!("--mount=type=bind,source={},target=/work-log", logs.display());
         let (replicas, network) = (format!("--replicas={REPLICAS}"), format!("--network={NETWORK}"));
+        let core = if options.apart { format!("--env=CORE={OF_REQUESTS}") } else { "--env=CORE=".to_owned() };
         // Without a HEALTHCHECK: an exec a second for each replica would be most of what two cores do.
-        let core = if options.apart { OF_REQUESTS.to_string() } else { String::new() };
-        let core = format!("--env=CORE={core}");
         let both = [network.as_str(), &mount, &core, "--no-healthcheck"];
         let own = [&replicas, "--env=WORK_LOG=/work-log", "--label=evenkeel.health.path=/ready"];
         lab.create_service(GATEWAY, &[&both, own.as_slice(), &[&options.replica_image]].concat());
