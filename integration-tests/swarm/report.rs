@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::order::Spread;
 use crate::step::{Got, Outcome};
 use crate::system::System;
-use crate::verdict::Tail;
+use crate::verdict::{Higher, Tail};
 
 /// From ready to the first request, of evenkeel.
 const FIRST_MS: f64 = 300.0;
@@ -122,37 +122,46 @@ fn row(outcome: &Outcome, what: &str, got: &Got, kept: &str) {
 }
 
 /// p99.9 and the worst of each event beside those of the same time with a bystander and with nothing done. The last are
-/// told and not judged by the promises: with one round they are chance, too.
+/// told and not judged by the promises: with one round they are chance, too. Of several it is said in how many they were
+/// higher than in the same round's time beside it.
 fn latencies(outcomes: &[Outcome]) -> String {
     let mut table = String::from(
-        "p99.9 · worst ms, of several rounds the middle\n\n\
+        "p99.9 · worst ms, of several rounds the middle, and how many of them were higher\n\n\
          | system | event | rounds | nothing done | the same to a bystander | event | than with a bystander | than with nothing done |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for (system, event) in staged(outcomes) {
         let rounds: Vec<_> = of(outcomes, event, system).collect();
-        let middle = |got: fn(&Outcome) -> Option<&Got>| {
-            let tails: Vec<_> =
-                rounds.iter().filter_map(|outcome| got(outcome)).map(|got| Tail::of(&got.latency)).collect();
-            Tail::middle(&tails)
+        let tails = |of: fn(&Outcome) -> Option<&Got>| -> Vec<Option<Tail>> {
+            rounds.iter().map(|round| of(round).map(|got| Tail::of(&got.latency))).collect()
         };
-        let calm = middle(|outcome| outcome.calm.as_ref());
-        let bystander = middle(|outcome| outcome.bystander.as_ref());
-        let with = middle(|outcome| Some(&outcome.with));
-        let beside = |other: Option<Tail>| text(with.zip(other).map(|(with, other)| with.beside(&other)));
+        let calm = tails(|round| round.calm.as_ref());
+        let bystander = tails(|round| round.bystander.as_ref());
+        let with = tails(|round| Some(&round.with));
         let cells = [
             system.name().to_owned(),
             event.name(),
             rounds.len().to_string(),
-            text(calm),
-            text(bystander),
-            text(with),
-            beside(bystander),
-            beside(calm),
+            text(middle(&calm)),
+            text(middle(&bystander)),
+            text(middle(&with)),
+            text(beside(&with, &bystander)),
+            text(beside(&with, &calm)),
         ];
         table.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     table
+}
+
+fn middle(rounds: &[Option<Tail>]) -> Option<Tail> {
+    Tail::middle(&rounds.iter().flatten().copied().collect::<Vec<_>>())
+}
+
+/// The verdict on the middle of all rounds, and in how many it was higher.
+fn beside(rounds: &[Option<Tail>], others: &[Option<Tail>]) -> Option<String> {
+    let verdict = middle(rounds)?.beside(&middle(others)?);
+    let pairs: Vec<_> = rounds.iter().zip(others).filter_map(|(round, other)| round.zip(*other)).collect();
+    Some(format!("{verdict}: {}", Higher::of(&pairs)))
 }
 
 /// What was staged of what, each once.
@@ -236,7 +245,7 @@ mod tests {
         let scale = outcome(Event::Scale, got(94.0, 108.0), Some(got(95.0, 107.0)), Some(got(10.4, 13.0)));
         assert_eq!(
             last_line(&latencies(&[scale])),
-            "| evenkeel | scale | 1 | 10.4 · 13 | 95.0 · 107 | 94.0 · 108 | worst HIGHER | HIGHER |"
+            "| evenkeel | scale | 1 | 10.4 · 13 | 95.0 · 107 | 94.0 · 108 | worst HIGHER: 0 · 1 of 1 | HIGHER: 1 · 1 of 1 |"
         );
         let cut = outcome(Event::Cut, got(27.1, 1_484.0), None, None);
         assert_eq!(last_line(&latencies(&[cut])), "| evenkeel | cut | 1 | – | – | 27.1 · 1484 | – | – |");
@@ -248,7 +257,7 @@ mod tests {
         let rounds = [round(20.0), round(200.0), round(30.0)];
         assert_eq!(
             last_line(&latencies(&rounds)),
-            "| evenkeel | scale | 3 | – | 9.0 · 30 | 9.0 · 30 | no higher | – |"
+            "| evenkeel | scale | 3 | – | 9.0 · 30 | 9.0 · 30 | no higher: 0 · 1 of 3 | – |"
         );
         let haproxy = Outcome { system: System::Haproxy, event: Event::Drain, ..round(1.0) };
         let all: Vec<_> = rounds.into_iter().chain([haproxy]).collect();

@@ -58,6 +58,28 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// In how many of several rounds it was higher than in a time beside it. By chance alone that would be about half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Higher {
+    p999: usize,
+    worst: usize,
+    rounds: usize,
+}
+
+impl Higher {
+    /// Of these rounds, each with the time beside it.
+    pub(crate) fn of(pairs: &[(Tail, Tail)]) -> Self {
+        let count = |of: fn(&Tail) -> f64| pairs.iter().filter(|(tail, other)| of(tail) > of(other)).count();
+        Self { p999: count(|tail| tail.p999), worst: count(|tail| tail.worst), rounds: pairs.len() }
+    }
+}
+
+impl fmt::Display for Higher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} · {} of {}", self.p999, self.worst, self.rounds)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +98,16 @@ mod tests {
         ] {
             assert_eq!(event.beside(&other).to_string(), said, "{event} beside {other}");
         }
+    }
+
+    #[test]
+    fn rounds_that_were_higher_are_counted_for_each_figure() {
+        let pairs = [
+            (tail(12.0, 20.0), tail(11.0, 20.0)),
+            (tail(12.0, 20.0), tail(12.04, 19.0)),
+            (tail(10.0, 9.0), tail(12.0, 8.0)),
+        ];
+        assert_eq!(Higher::of(&pairs).to_string(), "1 · 2 of 3");
     }
 
     #[test]

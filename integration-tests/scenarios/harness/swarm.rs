@@ -31,24 +31,49 @@ pub(crate) struct Swarm<'a> {
     logs: PathBuf,
 }
 
+/// How evenkeel reaches the managers that it asks, in that order.
+pub(crate) enum Managers<'p> {
+    /// By their sockets, in these directories.
+    Sockets(&'p [&'p Path]),
+    /// By TLS, those of these nodes.
+    Tls(&'p [usize]),
+}
+
+impl Managers<'_> {
+    /// What evenkeel's service is created with for it.
+    fn options(&self, lab: &Lab) -> Vec<String> {
+        let mount = |source: &Path, target: &str| {
+            format!("--mount=type=bind,readonly,source={},target={target}", source.display())
+        };
+        let (mut options, hosts): (Vec<String>, Vec<String>) = match self {
+            Self::Sockets(directories) => {
+                let targets = (1..).map(|number| format!("/managers/{number}"));
+                let mounted = directories.iter().zip(targets);
+                let option = |(source, target): (&&Path, String)| {
+                    (mount(source, &target), format!("unix://{target}/docker.sock"))
+                };
+                mounted.map(option).unzip()
+            }
+            Self::Tls(nodes) => {
+                let certificates = mount(lab.certificates(), "/certificates");
+                let options = vec![certificates, "--env=EVENKEEL_DOCKER_CERT_PATH=/certificates".to_owned()];
+                (options, nodes.iter().map(|node| lab.node(*node).tcp_host()).collect())
+            }
+        };
+        options.push(format!("--env=EVENKEEL_DOCKER_HOST={}", hosts.join(",")));
+        options
+    }
+}
+
 impl<'a> Swarm<'a> {
-    /// Makes the Swarm with so many managers and replicas, and waits until evenkeel, on the first node, has them all. It
-    /// asks the managers whose sockets are in these directories, in that order.
-    pub(crate) async fn begin(lab: &'a mut Lab, managers: usize, sockets: &[&Path], replicas: usize) -> Self {
+    /// Makes the Swarm with so many managers and replicas, and waits until evenkeel, on the first node, has them all.
+    pub(crate) async fn begin(lab: &'a mut Lab, managers: usize, asked: &Managers<'_>, replicas: usize) -> Self {
         lab.make_swarm(managers, NETWORK);
         let logs = work_logs(lab);
-        let mut options = vec![
-            "--env=EVENKEEL_SWARM=true".to_owned(),
-            // A manager knows images only by name.
-            "--env=EVENKEEL_PORT=3001".to_owned(),
-        ];
-        let mut hosts = Vec::new();
-        for (number, directory) in (1..).zip(sockets) {
-            let target = format!("/managers/{number}");
-            options.push(format!("--mount=type=bind,readonly,source={},target={target}", directory.display()));
-            hosts.push(format!("unix://{target}/docker.sock"));
-        }
-        options.push(format!("--env=EVENKEEL_DOCKER_HOST={}", hosts.join(",")));
+        let mut options = asked.options(lab);
+        options.push("--env=EVENKEEL_SWARM=true".to_owned());
+        // A manager knows images only by name.
+        options.push("--env=EVENKEEL_PORT=3001".to_owned());
         create_evenkeel(lab, "evenkeel", 1, &options, &[]);
         create_gateway(lab, &logs, replicas);
         let addr = lab.node(1).addr();

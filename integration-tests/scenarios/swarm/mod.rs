@@ -5,11 +5,11 @@ mod by_name;
 
 use std::time::Duration;
 
-use integration_tests::lab::{Lab, Plan};
+use integration_tests::lab::{Lab, Plan, Tcp};
 use integration_tests::{eventually, eventually_some};
 use tokio::time::Instant;
 
-use crate::harness::swarm::{GATEWAY, Swarm};
+use crate::harness::swarm::{GATEWAY, Managers, Swarm};
 use crate::harness::{Load, PATIENCE, Relay};
 
 const REPLICAS: usize = 6;
@@ -22,7 +22,7 @@ const AWAY: Duration = Duration::from_secs(60);
 fn what_operators_do_fails_nobody_and_drains_before_sigterm() {
     Lab::with(&Plan::default(), async |lab| {
         let sockets = lab.node(1).engine.socket_directory();
-        let swarm = Swarm::begin(lab, 1, &[&sockets], REPLICAS).await;
+        let swarm = Swarm::begin(lab, 1, &Managers::Sockets(&[&sockets]), REPLICAS).await;
         let drains = swarm.watch_drains();
         let load = Load::start(swarm.proxy, "/slow?ms=5");
 
@@ -79,7 +79,7 @@ fn assert_drained_before_sigterm(swarm: &Swarm<'_>, drains: &std::collections::H
 fn what_breaks_costs_no_request() {
     Lab::with(&Plan::default(), async |lab| {
         let sockets = lab.node(1).engine.socket_directory();
-        let swarm = Swarm::begin(lab, 1, &[&sockets], REPLICAS).await;
+        let swarm = Swarm::begin(lab, 1, &Managers::Sockets(&[&sockets]), REPLICAS).await;
         let load = Load::start(swarm.proxy, "/slow?ms=5");
 
         let engine = &swarm.lab.node(2).engine;
@@ -114,7 +114,7 @@ fn what_breaks_costs_no_request() {
 fn without_the_managers_socket_the_last_truth_serves_and_changes_are_seen_after() {
     Lab::with(&Plan::default(), async |lab| {
         let mut relay = Relay::to(&lab.node(1).engine.socket());
-        let swarm = Swarm::begin(lab, 1, &[relay.directory()], REPLICAS).await;
+        let swarm = Swarm::begin(lab, 1, &Managers::Sockets(&[relay.directory()]), REPLICAS).await;
         let load = Load::start(swarm.proxy, "/slow?ms=5");
 
         relay.cut();
@@ -136,10 +136,10 @@ fn without_the_managers_socket_the_last_truth_serves_and_changes_are_seen_after(
 }
 
 #[test]
-fn the_next_manager_takes_over() {
-    Lab::with(&Plan::default(), async |lab| {
-        let sockets = [2, 1].map(|node| lab.node(node).engine.socket_directory());
-        let swarm = Swarm::begin(lab, 3, &[&sockets[0], &sockets[1]], REPLICAS).await;
+fn the_next_manager_takes_over_by_tls() {
+    let plan = Plan { tcp: Tcp::Tls, ..Plan::default() };
+    Lab::with(&plan, async |lab| {
+        let swarm = Swarm::begin(lab, 3, &Managers::Tls(&[2, 1]), REPLICAS).await;
         let load = Load::start(swarm.proxy, "/slow?ms=5");
 
         let struck = swarm.lab.node_id(2);
