@@ -130,9 +130,9 @@ fn compare(options: &Options) -> Result<bool> {
 async fn all(options: &Options, lab: &mut Lab, system: System, report: &mut Report) -> Result<()> {
     let mut site = Site::begin(options, lab, system).await?;
     let events = if options.only.is_empty() { Event::all() } else { options.only.clone() };
-    let all = (0..options.rounds).flat_map(|_| &events);
-    for (step, event) in (1..).zip(all) {
-        report.add(step::run(&mut site, options, *event, step * 3).await?);
+    let all = (0..options.rounds).flat_map(|round| events.iter().map(move |event| (round, *event)));
+    for (step, (round, event)) in (1..).zip(all) {
+        report.add(step::run(&mut site, options, event, round, step * 3).await?);
         report.save(&options.scratch)?;
     }
     site.save_logs()
