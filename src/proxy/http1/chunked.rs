@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::RejectReason;
-use super::line::is_text;
+use super::bytes::is_text;
 use super::trailers;
 use super::via::hex_digit;
 

@@ -1,10 +1,7 @@
 //! A head's fields as spans, in a scratch space that is used for one head after the other.
 
-use httparse::{EMPTY_HEADER, Status, parse_headers};
-
-use super::head::MAX_FIELDS;
 use super::name::Name;
-use super::{RejectReason, Span};
+use super::{RejectReason, Span, field_line};
 
 /// How many fields a `Connection` may name besides those that never pass anyway.
 const MAX_NOMINATED: usize = 32;
@@ -147,35 +144,28 @@ impl Fields {
         self.options.nominated.iter().any(|option| option.of(buffer).eq_ignore_ascii_case(name()))
     }
 
-    /// Takes the lines of `section`, a part of `buffer`: `count` field lines and the blank one after them.
+    /// Takes the lines of `section`, the rest of `buffer`, up to the blank one after them, but no more than `limit`; where
+    /// in the buffer that ended.
     #[inline]
-    pub(super) fn fill(&mut self, buffer: &[u8], section: &[u8], count: u32) -> Result<(), RejectReason> {
-        // The slots are written before they are read, so a head pays for no more than it may need.
-        match count {
-            0..=16 => self.fill_by::<16>(buffer, section),
-            17..=32 => self.fill_by::<32>(buffer, section),
-            33..=128 => self.fill_by::<128>(buffer, section),
-            _ => self.fill_by::<{ MAX_FIELDS as usize }>(buffer, section),
-        }
-    }
-
-    fn fill_by<const SLOTS: usize>(&mut self, buffer: &[u8], section: &[u8]) -> Result<(), RejectReason> {
+    pub(super) fn fill(&mut self, buffer: &[u8], section: &[u8], limit: u32) -> Result<usize, RejectReason> {
         self.list.clear();
         self.present = 0;
-        let mut slots = [EMPTY_HEADER; SLOTS];
-        let parsed = match parse_headers(section, &mut slots) {
-            Ok(Status::Complete((length, parsed))) if length == section.len() => parsed,
-            Err(httparse::Error::HeaderValue) => return Err(RejectReason::FieldValue),
-            Err(httparse::Error::TooManyHeaders) => return Err(RejectReason::TooManyFields),
-            _ => return Err(RejectReason::FieldName),
-        };
-        self.list.extend(parsed.iter().map(|header| {
-            let id = Name::of(header.name.as_bytes());
+        let mut lines = section;
+        let rest = loop {
+            if let [b'\r', b'\n', rest @ ..] = lines {
+                break rest;
+            }
+            if self.list.len() == limit as usize {
+                return Err(RejectReason::TooManyFields);
+            }
+            let (name, value) = field_line::take(&mut lines)?;
+            let id = Name::of(name);
             self.present |= id.bit();
-            Field { name: Span::within(buffer, header.name.as_bytes()), value: Span::within(buffer, header.value), id }
-        }));
-        self.end = Span::within(buffer, section).end.saturating_sub(2);
-        self.read_options(buffer)
+            self.list.push(Field { name: Span::within(buffer, name), value: Span::within(buffer, value), id });
+        };
+        self.end = Span::within(buffer, lines).start;
+        self.read_options(buffer)?;
+        Ok(buffer.len() - rest.len())
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use super::line::StartLine;
 use super::{Fields, RejectReason, RequestHead, ResponseHead};
@@ -27,6 +27,11 @@ pub const MAX_FIELDS: u32 = MAX_HEADERS;
 impl Limits {
     /// Whatever can be taken.
     pub const NONE: Self = Self { head: u32::MAX, target: u32::MAX, fields: MAX_FIELDS, body: u64::MAX };
+
+    /// How many field lines a head may have.
+    fn fields(&self) -> u32 {
+        self.fields.min(MAX_FIELDS)
+    }
 }
 
 impl Default for Limits {
@@ -108,12 +113,16 @@ pub fn parse_response(
 #[inline]
 fn parse<H: StartLine>(buffer: &[u8], scan: &mut Scan<H>, limits: &Limits, fields: &mut Fields) -> Parsed<H> {
     let window = buffer.get(..limits.head as usize).unwrap_or(buffer);
+    if scan.at == 0
+        && let Some((head, length)) = parse_at_once(window, limits, fields)
+    {
+        return Parsed::Complete { head, length };
+    }
     let reason = match advance(scan, window, limits) {
         Ok(Some((head, fields_start))) => {
-            let length = scan.line_start;
-            let section = window.get(fields_start..length).unwrap_or_default();
-            match fields.fill(window, section, scan.fields) {
-                Ok(()) => return Parsed::Complete { head, length },
+            let section = window.get(fields_start..).unwrap_or_default();
+            match fields.fill(window, section, limits.fields()) {
+                Ok(length) => return Parsed::Complete { head, length },
                 Err(reason) => reason,
             }
         }
@@ -124,6 +133,16 @@ fn parse<H: StartLine>(buffer: &[u8], scan: &mut Scan<H>, limits: &Limits, field
     // Byte by byte, a bare CR is found before what comes after it: so it is at once.
     let has_bare_cr = window.get(..scan.line_start).is_some_and(|seen| has_bare_cr(seen, 0));
     Parsed::Rejected(if has_bare_cr { RejectReason::LineEnd } else { reason })
+}
+
+/// Parses a head that has come whole and has nothing wrong, as most have and do: each line is looked at once only. Of
+/// any other it says nothing.
+#[inline]
+fn parse_at_once<H: StartLine>(window: &[u8], limits: &Limits, fields: &mut Fields) -> Option<(H, usize)> {
+    let (line, section) = window.split_at_checked(memchr(b'\n', window)? + 1)?;
+    let head = H::parse(window, line.strip_suffix(b"\r\n")?, limits).ok()?;
+    let length = fields.fill(window, section, limits.fields()).ok()?;
+    Some((head, length))
 }
 
 impl<H> Scan<H> {
@@ -155,7 +174,7 @@ fn advance<H: StartLine>(
             Some(_) if text.is_empty() => return Ok(scan.first),
             Some(_) => {
                 scan.fields += 1;
-                if scan.fields > limits.fields.min(MAX_FIELDS) {
+                if scan.fields > limits.fields() {
                     return Err(RejectReason::TooManyFields);
                 }
             }

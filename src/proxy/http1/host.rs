@@ -2,12 +2,15 @@
 
 use std::net::Ipv6Addr;
 
+use super::bytes::ByteSet;
+
+/// What a name or an IPv4 address is made of.
+static NAME: ByteSet = ByteSet::alphanumeric_and(b"-._~");
+
 /// The host without its port, if `authority` is a valid Host: a name of letters, digits and `-._~`, an IPv4 address,
 /// or an IPv6 address in brackets, each with an optional port. Stricter than RFC 3986, which lets through a `,`.
 pub(super) fn host_part(authority: &[u8]) -> Option<&[u8]> {
-    let is_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    let end = authority.iter().position(|b| !is_name(b)).unwrap_or(authority.len());
-    let (host, port) = match authority.split_at_checked(end)? {
+    let (host, port) = match authority.split_at_checked(NAME.count(authority))? {
         ([], [b'[', rest @ ..]) => {
             let end = rest.iter().position(|b| *b == b']')?;
             let host = rest.get(..end)?;

@@ -1,5 +1,6 @@
 //! The first line of a message.
 
+use super::bytes::{TOKEN, text_length};
 use super::{Limits, RejectReason, Span};
 
 /// The longest method that could be one; the longest registered has 17 letters.
@@ -84,7 +85,7 @@ impl Method {
             b"TRACE" => Self::Trace,
             b"CONNECT" => Self::Connect,
             [] => return Err(RejectReason::Method),
-            _ if !text.iter().all(|b| is_token(*b)) => return Err(RejectReason::Method),
+            _ if TOKEN.count(text) < text.len() => return Err(RejectReason::Method),
             _ if text.len() > MAX_METHOD => return Err(RejectReason::MethodTooLong),
             _ => Self::Other,
         })
@@ -153,19 +154,9 @@ impl StartLine for ResponseHead {
         let status = status.into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         let reason = match reason {
             [] => reason,
-            [b' ', reason @ ..] if reason.iter().all(|b| is_text(*b)) => reason,
+            [b' ', reason @ ..] if text_length(reason) == reason.len() => reason,
             _ => return Err(RejectReason::StatusLine),
         };
         Ok(Self { status, reason: Span::within(buffer, reason), version })
     }
-}
-
-/// Whether a byte may be in a token (RFC 9110, section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Whether a byte may be in a field's value or a reason phrase.
-pub(super) fn is_text(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

@@ -12,8 +12,10 @@
 //!
 //! What is doubtful is a [`RejectReason`], after which nothing more may be read from the connection.
 
+mod bytes;
 pub mod chunked;
 pub mod client;
+mod field_line;
 pub mod fields;
 pub(super) mod forwarded;
 pub mod framing;

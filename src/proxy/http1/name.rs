@@ -130,7 +130,16 @@ impl Name {
 /// early exit: the lengths are equal and the names mostly are.
 #[inline]
 fn is_same(name: &[u8], known: &[u8]) -> bool {
-    name.iter().zip(known).fold(0, |differs, (a, b)| differs | ((a | 0x20) ^ b)) == 0
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    let differ = |a: &[u8; 8], b: &[u8; 8]| (word(a) | word(&[0x20; 8])) ^ word(b);
+    match (name.last_chunk(), known.last_chunk()) {
+        // The last eight bytes may have some of the words before them again.
+        (Some(last), Some(known_last)) => {
+            let words = name.as_chunks().0.iter().zip(known.as_chunks().0);
+            words.fold(differ(last, known_last), |differs, (a, b)| differs | differ(a, b)) == 0
+        }
+        _ => name.iter().zip(known).fold(0, |differs, (a, b)| differs | ((a | 0x20) ^ b)) == 0,
+    }
 }
 
 /// Whether the names are the same but for `_` and `-`.

@@ -1,9 +1,7 @@
 //! The fields after a chunked body: bounded, checked, and only those that change nothing about the message.
 
-use httparse::{EMPTY_HEADER, Status, parse_headers};
-
-use super::RejectReason;
 use super::name::Name;
+use super::{RejectReason, field_line};
 
 /// The most bytes of trailer lines.
 const MAX_BYTES: usize = 8 * 1024;
@@ -60,25 +58,25 @@ pub(super) fn filter(lines: &mut Vec<u8>) -> Result<(), RejectReason> {
     if lines.is_empty() {
         return Ok(());
     }
-    lines.extend_from_slice(b"\r\n");
-    let mut slots = [EMPTY_HEADER; MAX_LINES];
-    let Ok(Status::Complete((length, fields))) = parse_headers(lines, &mut slots) else {
-        return Err(RejectReason::Trailer);
-    };
-    if length != lines.len() {
-        return Err(RejectReason::Trailer);
-    }
-    let mut kept = Vec::new();
-    for field in fields.iter().filter(|field| may_pass(field.name)) {
-        for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
-            kept.extend_from_slice(part);
+    let (mut left, mut count, mut kept) = (lines.as_slice(), 0, Vec::new());
+    while !left.is_empty() {
+        let (name, value) = field_line::take(&mut left).map_err(|_| RejectReason::Trailer)?;
+        count += 1;
+        if count > MAX_LINES {
+            return Err(RejectReason::Trailer);
+        }
+        if may_pass(name) {
+            for part in [name, b": ", value, b"\r\n"] {
+                kept.extend_from_slice(part);
+            }
         }
     }
     *lines = kept;
     Ok(())
 }
 
-fn may_pass(name: &str) -> bool {
-    let plain = name.replace('_', "-");
-    Name::of(plain.as_bytes()) == Name::Other && !FORBIDDEN.iter().any(|known| known.eq_ignore_ascii_case(&plain))
+fn may_pass(name: &[u8]) -> bool {
+    let plain: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+    let is_forbidden = FORBIDDEN.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(&plain));
+    Name::of(&plain) == Name::Other && !is_forbidden
 }
