@@ -9,6 +9,7 @@ pub(super) static TOKEN: ByteSet = ByteSet::alphanumeric_and(b"!#$%&'*+-.^_`|~")
 
 impl ByteSet {
     /// All ASCII letters and digits, and these.
+    #[expect(clippy::indexing_slicing, reason = "it runs as this is compiled, which would fail")]
     pub(super) const fn alphanumeric_and(others: &[u8]) -> Self {
         let mut set = [false; 256];
         let mut byte = 0_u8;
@@ -91,7 +92,7 @@ fn first_other_than_letter_or_hyphen(word: [u8; 8]) -> Option<usize> {
     const LOW: u64 = !HIGHEST;
     let word = u64::from_le_bytes(word);
     // Without their highest bits, two bytes add up to less than 256: nothing is carried into the next.
-    let lower = (word | EACH * 0x20) & LOW;
+    let lower = (word | (EACH * 0x20)) & LOW;
     let is_from_a_on = lower + EACH * u64::from(0x80 - b'a');
     let is_beyond_z = lower + EACH * u64::from(0x7f - b'z');
     let is_letter = is_from_a_on & !is_beyond_z & !word;

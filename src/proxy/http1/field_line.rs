@@ -70,8 +70,24 @@ mod tests {
     }
 
     const PIECES: &[&[u8]] = &[
-        b"Host: a\r\n", b"X: y\r\n", b"x:\r\n", b"long-name-of-a-field: a value that is long enough to be read in words\r\n",
-        b"a", b":", b": ", b"\r\n", b"\r", b"\n", b" ", b"\t", b"\0", b"\x7f", b"\x80", b"\xff", b"(", b"abcdefgh",
+        b"Host: a\r\n",
+        b"X: y\r\n",
+        b"x:\r\n",
+        b"long-name-of-a-field: a value that is long enough to be read in words\r\n",
+        b"a",
+        b":",
+        b": ",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b" ",
+        b"\t",
+        b"\0",
+        b"\x7f",
+        b"\x80",
+        b"\xff",
+        b"(",
+        b"abcdefgh",
     ];
 
     proptest! {

@@ -205,6 +205,10 @@ mod tests {
             ("x", Name::Other),
             ("cookie", Name::Other),
             ("Hosp", Name::Other),
+            ("Content-Lengtx", Name::Other),
+            ("Xontent-Length", Name::Other),
+            ("Transfer-Encodinx", Name::Other),
+            ("Transfer-Xncoding", Name::Other),
             ("", Name::Other),
         ] {
             assert_eq!(Name::of(text.as_bytes()), expected, "{text}");

@@ -51,6 +51,18 @@ fn each_limit_holds_to_the_byte() {
 }
 
 #[test]
+fn each_line_of_a_whole_head_ends_with_cr_and_lf() {
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+    assert_eq!(rejected(head.as_bytes(), &Limits::default()), None);
+    for (lf, _) in head.match_indices('\n') {
+        let without_cr = [&head[..lf - 1], &head[lf..]].concat();
+        assert_eq!(rejected(without_cr.as_bytes(), &Limits::default()), Some(RejectReason::LineEnd), "{without_cr:?}");
+        let without_lf = [&head[..lf], &head[lf + 1..], "\r\n"].concat();
+        assert_eq!(rejected(without_lf.as_bytes(), &Limits::default()), Some(RejectReason::LineEnd), "{without_lf:?}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said_as_soon_as_it_has_come() {
     for (sent, expected) in [
         ("GET /\r\n", RejectReason::RequestLine),

@@ -30,6 +30,7 @@ const PIECES: &[&[u8]] = &[
     b"\0",
     b"\xff",
     b"GET",
+    b"GET / HTTP/1.1",
     b"HTTP/2.0",
     b"x",
 ];
