@@ -34,6 +34,25 @@ pub(crate) fn run_gateway(engine: &Engine, number: usize, options: &[&str]) -> S
     engine.docker(&args)
 }
 
+/// Where one listens, and where it is found.
+pub(crate) struct Place {
+    listens: Ipv4Addr,
+    found: Ipv4Addr,
+}
+
+impl Place {
+    /// Wherever it runs, whose ports are published there.
+    pub(crate) fn published(found: Ipv4Addr) -> Self {
+        Self { listens: Ipv4Addr::UNSPECIFIED, found }
+    }
+}
+
+impl From<Ipv4Addr> for Place {
+    fn from(addr: Ipv4Addr) -> Self {
+        Self { listens: addr, found: addr }
+    }
+}
+
 /// A process that is told on a panic; dropping it ends it.
 pub(crate) struct Evenkeel {
     pub(crate) admin: Admin,
@@ -48,13 +67,15 @@ impl Evenkeel {
     pub(crate) async fn start(
         name: &str,
         mut command: Command,
-        at: Ipv4Addr,
+        at: impl Into<Place>,
         options: &[String],
         directory: &Path,
     ) -> Self {
-        let (proxy, admin) = (SocketAddr::from((at, 8080)), SocketAddr::from((at, 9900)));
+        let Place { listens, found } = at.into();
+        let (proxy, admin) = (SocketAddr::from((found, 8080)), SocketAddr::from((found, 9900)));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.args(["run", "--listen", &proxy.to_string(), "--admin-listen", &admin.to_string()]).args(options);
+        let (listen, admin_listen) = (format!("--listen={listens}:8080"), format!("--admin-listen={listens}:9900"));
+        command.args(["run", &listen, &admin_listen]).args(options);
         let process = Process::start(name, command, directory).unwrap();
         let mut evenkeel = Self { admin: Admin::new(admin), proxy, process };
         eventually(PATIENCE, &format!("{name} answers"), async || {

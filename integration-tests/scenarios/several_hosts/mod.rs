@@ -3,6 +3,7 @@
 
 mod ssh;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use integration_tests::command::run;
@@ -16,7 +17,7 @@ const NAMES: [&str; 4] = ["gateway-1@node-1", "gateway-1@node-2", "gateway-2@nod
 /// So long may a request take while a host is lost; the probes find that out after 3 s at the latest.
 const LOST: Duration = Duration::from_millis(2_500);
 /// Where the lab's hub is, which has no engine.
-const HUB: [u8; 4] = [10, 99, 0, 1];
+const HUB: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 #[test]
 fn requests_reach_what_both_hosts_publish_and_a_lost_daemon_or_host_costs_none() {
@@ -50,7 +51,7 @@ async fn start(lab: &Lab) -> Evenkeel {
     options.extend(lab.nodes().iter().map(|node| format!("--docker-host={}={}", node.name(), node.tcp_host())));
     options.push(format!("--docker-cert-path={}", lab.certificates().display()));
     let command = lab.command(program(lab.directory()));
-    Evenkeel::start("evenkeel", command, HUB.into(), &options, lab.directory()).await
+    Evenkeel::start("evenkeel", command, HUB, &options, lab.directory()).await
 }
 
 async fn assert_reaches_all(lab: &Lab, evenkeel: &Evenkeel) {
