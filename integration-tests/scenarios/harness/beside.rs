@@ -35,21 +35,21 @@ pub(crate) fn run_gateway(engine: &Engine, number: usize, options: &[&str]) -> S
 }
 
 /// Where one listens, and where it is found.
-pub(crate) struct Place {
-    listens: Ipv4Addr,
-    found: Ipv4Addr,
+pub(crate) struct Listening {
+    on: Ipv4Addr,
+    found_at: Ipv4Addr,
 }
 
-impl Place {
-    /// Wherever it runs, whose ports are published there.
-    pub(crate) fn published(found: Ipv4Addr) -> Self {
-        Self { listens: Ipv4Addr::UNSPECIFIED, found }
+impl Listening {
+    /// On every address; the ports are published at this one.
+    pub(crate) fn published(at: Ipv4Addr) -> Self {
+        Self { on: Ipv4Addr::UNSPECIFIED, found_at: at }
     }
 }
 
-impl From<Ipv4Addr> for Place {
+impl From<Ipv4Addr> for Listening {
     fn from(addr: Ipv4Addr) -> Self {
-        Self { listens: addr, found: addr }
+        Self { on: addr, found_at: addr }
     }
 }
 
@@ -62,19 +62,18 @@ pub(crate) struct Evenkeel {
 }
 
 impl Evenkeel {
-    /// Starts what `command` runs, on ports 8080 and 9900 of an address, with such options more; its log goes to the
-    /// directory. Returns once its admin listener answers, whatever it has found until then.
+    /// Starts what `command` runs, on ports 8080 and 9900, with such options more; its log goes to the directory. Returns once its admin listener answers, whatever it has found until then.
     pub(crate) async fn start(
         name: &str,
         mut command: Command,
-        at: impl Into<Place>,
+        listening: impl Into<Listening>,
         options: &[String],
         directory: &Path,
     ) -> Self {
-        let Place { listens, found } = at.into();
-        let (proxy, admin) = (SocketAddr::from((found, 8080)), SocketAddr::from((found, 9900)));
+        let Listening { on, found_at } = listening.into();
+        let (proxy, admin) = (SocketAddr::from((found_at, 8080)), SocketAddr::from((found_at, 9900)));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        let (listen, admin_listen) = (format!("--listen={listens}:8080"), format!("--admin-listen={listens}:9900"));
+        let (listen, admin_listen) = (format!("--listen={on}:8080"), format!("--admin-listen={on}:9900"));
         command.args(["run", &listen, &admin_listen]).args(options);
         let process = Process::start(name, command, directory).unwrap();
         let mut evenkeel = Self { admin: Admin::new(admin), proxy, process };

@@ -11,7 +11,7 @@ pub(crate) mod swarm;
 mod work;
 
 pub(crate) use admin::{Admin, Replica};
-pub(crate) use beside::{Evenkeel, Place, program, run_gateway};
+pub(crate) use beside::{Evenkeel, Listening, program, run_gateway};
 pub(crate) use integration_tests::lab::{Engine, PATIENCE};
 pub(crate) use load::{CONNECTIONS, Failure, Load, Tally};
 pub(crate) use project::{Project, Tool};

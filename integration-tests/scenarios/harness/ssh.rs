@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use integration_tests::command::run;
-use integration_tests::lab::Lab;
+use integration_tests::lab::{Lab, PATIENCE};
 use integration_tests::process::Process;
 
-/// Lets whoever is root on the first node log in on these others, each of which has a server then, for as long as that is
-/// kept. All of them get an empty home.
+/// Lets whoever is root on the first node log in on these others, each of which has a server then, for as long as what is
+/// returned is kept. All of them get an empty home.
 pub(crate) fn let_in(lab: &Lab, to: &[usize]) -> Vec<Process> {
     let keys = lab.directory().join("ssh");
     fs::create_dir(&keys).unwrap();
@@ -33,10 +34,12 @@ pub(crate) fn let_in(lab: &Lab, to: &[usize]) -> Vec<Process> {
         run(lab.node(*node).engine.namespaces().command("sh").args(["-c", &home]));
     }
     let serve = |node: &usize| {
-        let (name, addr) = (format!("dropbear-{node}"), lab.node(*node).addr());
+        let (name, addr) = (format!("dropbear-{node}"), SocketAddr::from((lab.node(*node).addr(), 22)));
         let mut command = lab.node(*node).engine.namespaces().command("dropbear");
-        command.args(["-F", "-E", "-s", "-r", &file("host"), "-p", &format!("{addr}:22"), "-P", &file(&name)]);
-        Process::start(&name, command, lab.directory()).unwrap()
+        command.args(["-F", "-E", "-s", "-r", &file("host"), "-p", &addr.to_string(), "-P", &file(&name)]);
+        let mut server = Process::start(&name, command, lab.directory()).unwrap();
+        server.until(PATIENCE, || TcpStream::connect(addr).is_ok()).unwrap();
+        server
     };
     to.iter().map(serve).collect()
 }

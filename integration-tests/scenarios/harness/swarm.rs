@@ -90,7 +90,7 @@ impl<'a> Swarm<'a> {
 
     /// Sets the number of replicas.
     pub(crate) fn scale(&self, replicas: usize) {
-        self.docker(&["service", "scale", "--detach", &format!("{GATEWAY}={replicas}")]);
+        scale(self.lab, replicas);
     }
 
     /// Waits until the Swarm has so many tasks that all run, and evenkeel exactly those.
@@ -177,6 +177,11 @@ pub(crate) fn create_gateway(lab: &Lab, logs: &Path, replicas: usize) {
         "evenkeel-replica:local",
     ];
     lab.create_service(GATEWAY, &options);
+}
+
+/// Sets the number of replicas of the service that is balanced.
+pub(crate) fn scale(lab: &Lab, replicas: usize) {
+    lab.node(1).engine.docker(&["service", "scale", "--detach", &format!("{GATEWAY}={replicas}")]);
 }
 
 impl Drop for Swarm<'_> {

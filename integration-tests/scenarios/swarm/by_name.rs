@@ -9,7 +9,7 @@ use integration_tests::lab::{Lab, Plan};
 use integration_tests::load::witness::{Life, Start, lives};
 
 use super::REPLICAS;
-use crate::harness::swarm::{GATEWAY, NETWORK, create_evenkeel, create_gateway, tell_log};
+use crate::harness::swarm::{GATEWAY, NETWORK, create_evenkeel, create_gateway, scale, tell_log};
 use crate::harness::{Admin, Done, PATIENCE, Work, work_logs};
 
 const ARGUMENTS: [&str; 3] = ["--no-docker", "--dns=gateway=tasks.gateway:3001", "--health-path=/ready"];
@@ -32,8 +32,7 @@ fn without_a_socket_the_name_of_the_tasks_is_followed_and_no_idempotent_request_
         let start = |node: usize| Work::start(lab, (lab.node(node).addr(), 8080).into(), node as u64, &logs);
         let loads = [start(2), start(3)];
         for replicas in [9, 3, REPLICAS] {
-            let scale = format!("{GATEWAY}={replicas}");
-            lab.node(1).engine.docker(&["service", "scale", "--detach", &scale]);
+            scale(lab, replicas);
             settled(lab, replicas).await;
         }
         lab.update_service(GATEWAY, &["--update-parallelism=2"]).await;

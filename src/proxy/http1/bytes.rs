@@ -31,6 +31,11 @@ impl ByteSet {
         self.0.get(usize::from(byte)).copied().unwrap_or_default()
     }
 
+    /// Whether there are no other bytes.
+    pub(super) fn has_all(&self, bytes: &[u8]) -> bool {
+        self.count(bytes) == bytes.len()
+    }
+
     /// How many bytes at the start are of them.
     #[inline]
     pub(super) fn count(&self, bytes: &[u8]) -> usize {

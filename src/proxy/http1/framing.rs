@@ -139,7 +139,7 @@ fn chunked_only(buffer: &[u8], version: Version, fields: &Fields) -> Result<(), 
     }
     let mut codings = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
     let ends_well = codings.next_back().is_some_and(is_chunked);
-    let is_coding = |coding: &[u8]| !coding.is_empty() && TOKEN.count(coding) == coding.len() && !is_chunked(coding);
+    let is_coding = |coding: &[u8]| !coding.is_empty() && TOKEN.has_all(coding) && !is_chunked(coding);
     Err(if ends_well && codings.all(is_coding) {
         RejectReason::CodingUnsupported
     } else {

@@ -121,7 +121,8 @@ fn parse<H: StartLine>(buffer: &[u8], scan: &mut Scan<H>, limits: &Limits, field
     let reason = match advance(scan, window, limits) {
         Ok(Some((head, fields_start))) => {
             let section = window.get(fields_start..).unwrap_or_default();
-            match fields.fill(window, section, limits.fields()) {
+            // They were counted as they came, maybe by another limit.
+            match fields.fill(window, section, scan.fields) {
                 Ok(length) => return Parsed::Complete { head, length },
                 Err(reason) => reason,
             }
@@ -135,8 +136,8 @@ fn parse<H: StartLine>(buffer: &[u8], scan: &mut Scan<H>, limits: &Limits, field
     Parsed::Rejected(if has_bare_cr { RejectReason::LineEnd } else { reason })
 }
 
-/// Parses a head that has come whole and has nothing wrong, as most have and do: each line is looked at once only. Of
-/// any other it says nothing.
+/// Parses a head that is whole and has nothing wrong, as most are when they come: each field line is read only once. Of
+/// any other head it says nothing, and that is read again.
 #[inline]
 fn parse_at_once<H: StartLine>(window: &[u8], limits: &Limits, fields: &mut Fields) -> Option<(H, usize)> {
     let (line, section) = window.split_at_checked(memchr(b'\n', window)? + 1)?;

@@ -85,7 +85,7 @@ impl Method {
             b"TRACE" => Self::Trace,
             b"CONNECT" => Self::Connect,
             [] => return Err(RejectReason::Method),
-            _ if TOKEN.count(text) < text.len() => return Err(RejectReason::Method),
+            _ if !TOKEN.has_all(text) => return Err(RejectReason::Method),
             _ if text.len() > MAX_METHOD => return Err(RejectReason::MethodTooLong),
             _ => Self::Other,
         })

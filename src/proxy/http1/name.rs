@@ -195,6 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_differs_in_one_place_is_another() {
+        for (text, known) in KNOWN {
+            for place in 0..text.len() {
+                let mut other = text.as_bytes().to_vec();
+                other[place] = if other[place] | 0x20 == b'q' { b'z' } else { b'q' };
+                assert_ne!(Name::of(&other), known, "{}", other.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
     fn the_forwarded_family_is_known_and_others_are_not() {
         for (text, expected) in [
             ("x-forwarded-port", Name::XForwardedOther),
@@ -205,10 +216,6 @@ mod tests {
             ("x", Name::Other),
             ("cookie", Name::Other),
             ("Hosp", Name::Other),
-            ("Content-Lengtx", Name::Other),
-            ("Xontent-Length", Name::Other),
-            ("Transfer-Encodinx", Name::Other),
-            ("Transfer-Xncoding", Name::Other),
             ("", Name::Other),
         ] {
             assert_eq!(Name::of(text.as_bytes()), expected, "{text}");

@@ -108,7 +108,7 @@ proptest! {
         let pairs: Vec<_> = found.iter().skip(1).map(|f| (text(f.name.of(&sent)), text(f.value.of(&sent)))).collect();
         prop_assert_eq!(&pairs, &fields);
 
-        // The parser underneath sees the same in it.
+        // Another parser sees the same in it.
         let mut slots = [httparse::EMPTY_HEADER; 50];
         let mut reference = httparse::Request::new(&mut slots);
         prop_assert_eq!(reference.parse(&sent), Ok(httparse::Status::Complete(length)));
