@@ -62,7 +62,8 @@ pub(crate) struct Evenkeel {
 }
 
 impl Evenkeel {
-    /// Starts what `command` runs, on ports 8080 and 9900, with such options more; its log goes to the directory. Returns once its admin listener answers, whatever it has found until then.
+    /// Starts what `command` runs, on ports 8080 and 9900, with such options more; its log goes to the directory. Returns
+    /// once its admin listener answers, whatever it has found until then.
     pub(crate) async fn start(
         name: &str,
         mut command: Command,
