@@ -59,13 +59,17 @@ simulate *options:
 # What a request costs evenkeel, HAProxy, nginx and a blind relay; `just bench --only W1,W3 --rounds 3`
 bench *options:
     integration-tests/bench/setup haproxy nginx wrk strace
-    cargo build --locked --release --bin evenkeel
+    deploy/build
     cargo run --locked --release -p integration-tests --bin bench -- compare {{ options }}
+
+# What deploy/build tells the compiler is likely, anew; when `just instructions` has grown, or with another compiler
+profile:
+    deploy/profile
 
 # User instructions of a request, which may not grow by 5 %; of the build at PATH, or of one made here
 instructions path="":
     integration-tests/bench/setup valgrind
-    {{ if path == "" { "cargo build --locked --release --bin evenkeel" } else { "" } }}
+    {{ if path == "" { "deploy/build" } else { "" } }}
     cargo run --locked -p integration-tests --bin bench -- instructions {{ if path == "" { "" } else { "--evenkeel " + path } }}
 
 # Others' programs judge evenkeel; `just judges "scripts upgrade"` some of it, with a PATH another build than that of here

@@ -28,8 +28,11 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     contenders: Vec<Contender>,
     /// The program to measure
-    #[arg(long, default_value = "target/release/evenkeel")]
+    #[arg(long, default_value = "target/image/evenkeel")]
     evenkeel: PathBuf,
+    /// Another build of it, which takes part too: what a change does, seen in the same rounds
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// For configurations, logs and results.json
     #[arg(long, default_value = "target/bench")]
     scratch: PathBuf,
@@ -50,11 +53,9 @@ impl Options {
     }
 
     fn contenders(&self) -> Vec<Contender> {
-        if self.contenders.is_empty() {
-            <Contender as clap::ValueEnum>::value_variants().to_vec()
-        } else {
-            self.contenders.clone()
-        }
+        let asked = &self.contenders[..];
+        let named = if asked.is_empty() { <Contender as clap::ValueEnum>::value_variants() } else { asked };
+        named.iter().copied().chain(self.before.as_ref().map(|_| Contender::Before)).collect()
     }
 }
 
@@ -64,7 +65,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return Err("one core is for the contender, another for clients and replicas: there are not two".into());
     }
     fs::create_dir_all(&options.scratch)?;
-    let site = Site { scratch: options.scratch.canonicalize()?, evenkeel: options.evenkeel.clone() };
+    let evenkeel = options.evenkeel.clone();
+    let before = options.before.clone().unwrap_or_else(|| evenkeel.clone());
+    let site = Site { scratch: options.scratch.canonicalize()?, evenkeel, before };
     let contenders = options.contenders();
     let mut report = Report::begin(&site, &contenders, options.rounds, options.seconds)?;
     for workload in WORKLOADS.iter().filter(|workload| options.wants(workload.name)) {

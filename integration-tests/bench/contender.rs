@@ -15,11 +15,17 @@ use crate::process::{self, Place, Process};
 use crate::wire::steady;
 use crate::workload::Workload;
 
+/// How evenkeel picks, since the others do.
+pub(crate) const POLICY: &str = "round-robin";
+
 /// What stands between the clients and the replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
     Evenkeel,
+    /// Another build of evenkeel (`--before`), to see what a change does.
+    #[value(skip)]
+    Before,
     Haproxy,
     /// HAProxy that lets the kernel move bodies; only where they are large.
     HaproxySplice,
@@ -28,10 +34,12 @@ pub(crate) enum Contender {
     Relay,
 }
 
-/// A directory for the files of those that need some, and the program to measure.
+/// A directory for the files of those that need some, and the programs to measure.
 pub(crate) struct Site {
     pub(crate) scratch: PathBuf,
     pub(crate) evenkeel: PathBuf,
+    /// What [`Contender::Before`] runs, if it takes part.
+    pub(crate) before: PathBuf,
 }
 
 /// A contender that answers.
@@ -59,6 +67,7 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Evenkeel => "evenkeel",
+            Self::Before => "before",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
@@ -74,6 +83,7 @@ impl Contender {
             Self::HaproxySplice => 8003,
             Self::Nginx => 8004,
             Self::Relay => 8005,
+            Self::Before => 8006,
         };
         (Ipv4Addr::LOCALHOST, port).into()
     }
@@ -82,6 +92,7 @@ impl Contender {
     pub(crate) fn version(self, site: &Site) -> String {
         let (program, flag) = match self {
             Self::Evenkeel => (site.evenkeel.as_path(), "--version"),
+            Self::Before => (site.before.as_path(), "--version"),
             Self::Haproxy => (Path::new("haproxy"), "-v"),
             Self::Nginx => (Path::new("nginx"), "-v"),
             Self::HaproxySplice | Self::Relay => return String::new(),
@@ -111,7 +122,11 @@ impl Contender {
         match self {
             Self::Evenkeel => {
                 command = process::command(place, &site.evenkeel);
-                command.args(evenkeel_arguments(threads));
+                command.args(evenkeel_arguments(self.addr(), 9900, threads, POLICY));
+            }
+            Self::Before => {
+                command = process::command(place, &site.before);
+                command.args(evenkeel_arguments(self.addr(), 9901, threads, POLICY));
             }
             Self::Haproxy | Self::HaproxySplice => {
                 let splice = if self == Self::HaproxySplice { "option splice-auto" } else { "" };
@@ -157,11 +172,10 @@ impl Contender {
 }
 
 /// evenkeel as in production, but for where its replicas come from; every feature of its data path is on.
-pub(crate) fn evenkeel_arguments(threads: usize) -> Vec<String> {
-    let listen = Contender::Evenkeel.addr();
-    let mut arguments: Vec<String> = ["run", "--no-docker", "--admin-listen", "127.0.0.1:9900"].map(Into::into).into();
-    arguments.extend(["--policy", "round-robin", "--log", "warn"].map(Into::into));
-    arguments.extend([format!("--listen={listen}"), format!("--threads={threads}")]);
+pub(crate) fn evenkeel_arguments(listen: SocketAddr, admin_port: u16, threads: usize, policy: &str) -> Vec<String> {
+    let mut arguments = vec!["run".to_owned(), "--no-docker".to_owned(), "--log=warn".to_owned()];
+    arguments.extend([format!("--listen={listen}"), format!("--admin-listen=127.0.0.1:{admin_port}")]);
+    arguments.extend([format!("--threads={threads}"), format!("--policy={policy}")]);
     // Idle clients need one descriptor each, not the two that the default counts with.
     arguments.push("--max-connections=16000".to_owned());
     arguments.extend(replica_addrs().map(|addr| format!("--static=gateway={addr}")));

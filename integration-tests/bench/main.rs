@@ -4,6 +4,7 @@
 //! - [`sandbox`]: namespaces of their own for the network and for every process that is started.
 //! - [`compare`]: the rounds of the [`workload`]s over the [`contender`]s, what they come to, and the [`report`].
 //! - [`idle`], [`syscalls`], [`instructions`]: memory, system calls and instructions.
+//! - [`train`]: load for a build that counts its branches, so that its compiler knows what is likely.
 //! - [`wire`]: the replicas, the clients and the relay.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
@@ -16,6 +17,7 @@ mod load;
 mod report;
 mod summary;
 mod syscalls;
+mod train;
 mod wire;
 mod workload;
 
@@ -43,6 +45,8 @@ enum Command {
     Compare(compare::Options),
     /// User instructions of a request through evenkeel, held against a bound
     Instructions(instructions::Options),
+    /// Load for a build that counts its branches (`deploy/profile`)
+    Train(train::Options),
     #[command(hide = true)]
     Replicas { addrs: Vec<SocketAddr> },
     #[command(hide = true)]
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    let measures = matches!(arguments.command, Command::Compare(_) | Command::Instructions(_));
+    let measures = matches!(arguments.command, Command::Compare(_) | Command::Instructions(_) | Command::Train(_));
     if measures && !arguments.inside {
         return sandbox::enter();
     }
@@ -66,6 +70,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Compare(options) => compare::run(&options)?,
         Command::Instructions(options) => instructions::run(&options)?,
+        Command::Train(options) => train::run(&options)?,
         Command::Replicas { addrs } => wire::replicas::serve(&addrs)?,
         Command::Relay { listen, threads, replicas } => wire::relay::serve(listen, threads, &replicas)?,
         Command::Paced { addr, rate, clients, seconds, size } => {

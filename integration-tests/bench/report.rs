@@ -44,10 +44,11 @@ pub(crate) struct Carried {
     p99_us: Vec<f64>,
     errors: u64,
     pub(crate) resident_kib: u64,
-    /// Median, least and greatest of the rounds' ratios to HAProxy, nginx and the relay.
+    /// Median, least and greatest of the rounds' ratios to HAProxy, nginx, the relay and the other build.
     to_haproxy: Option<Summary>,
     to_nginx: Option<Summary>,
     to_relay: Option<Summary>,
+    to_before: Option<Summary>,
 }
 
 impl Carried {
@@ -63,6 +64,7 @@ impl Carried {
             to_haproxy: None,
             to_nginx: None,
             to_relay: None,
+            to_before: None,
         }
     }
 
@@ -115,24 +117,27 @@ impl Report {
             found.map(|carried| carried.cpu_us.clone()).unwrap_or_default()
         };
         let (haproxy, nginx, relay) = (of(Contender::Haproxy), of(Contender::Nginx), of(Contender::Relay));
+        let before = of(Contender::Before);
         for carried in &mut carried {
             carried.to_haproxy = Summary::of_ratios(&carried.cpu_us, &haproxy);
             carried.to_nginx = Summary::of_ratios(&carried.cpu_us, &nginx);
             carried.to_relay = Summary::of_ratios(&carried.cpu_us, &relay);
+            carried.to_before = Summary::of_ratios(&carried.cpu_us, &before);
         }
         println!("\n{}: {}\n", workload.name, workload.what);
         println!(
-            "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | waited % | requests/s | p99 µs | errors | RSS MB |"
+            "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | ÷ before | waited % | requests/s | p99 µs | errors | RSS MB |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|");
         for carried in &carried {
             println!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} |",
                 carried.contender.name(),
                 cell(Summary::of(&carried.cpu_us), 1),
                 cell(carried.to_haproxy, 2),
                 cell(carried.to_nginx, 2),
                 cell(carried.to_relay, 2),
+                cell(carried.to_before, 2),
                 middle(&carried.waited_percent),
                 middle(&carried.requests_per_second),
                 middle(&carried.p99_us),

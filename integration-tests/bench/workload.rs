@@ -62,7 +62,7 @@ impl Workload {
             Contender::HaproxySplice => self.size == MIB,
             // It would pass the close on to the replica, which is another workload.
             Contender::Relay => self.kind != Kind::Connect,
-            Contender::Evenkeel | Contender::Haproxy | Contender::Nginx => true,
+            Contender::Evenkeel | Contender::Before | Contender::Haproxy | Contender::Nginx => true,
         }
     }
 

@@ -10,6 +10,7 @@
 //! - [`load`]: clients that record every request; [`peer`]: the balancers that get the same.
 //! - [`process`], [`procfs`], [`sandbox`]: programs from outside, what the kernel says of them, and namespaces of their
 //!   own for them.
+//! - [`samples`]: heads as they come in life.
 //! - [`wire`]: a strict reader of HTTP/1.1 messages that shares nothing with the proxy.
 //! - [`eventually()`]: waits for a condition with a deadline and without sleeps of its own.
 //!
@@ -35,6 +36,7 @@ pub mod peer;
 pub mod process;
 pub mod procfs;
 mod query;
+pub mod samples;
 pub mod sandbox;
 pub mod test_replica;
 pub mod wire;

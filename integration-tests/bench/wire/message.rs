@@ -2,6 +2,8 @@
 
 use std::io;
 
+use integration_tests::samples::ANSWER;
+
 /// The bytes of the first message in `bytes`, head and body, or `None` while some are missing.
 ///
 /// # Errors
@@ -11,9 +13,9 @@ pub(crate) fn length(bytes: &[u8]) -> io::Result<Option<usize>> {
     let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
         return Ok(None);
     };
-    let head_text = bytes.get(..head).unwrap_or_default();
+    let (head_text, rest) = bytes.split_at(head);
     if field(head_text, "transfer-encoding").is_some() {
-        return Err(invalid("chunked, which nobody here asked for"));
+        return Ok(chunks(rest)?.map(|body| head + body));
     }
     let body = match field(head_text, "content-length") {
         None => 0,
@@ -22,23 +24,77 @@ pub(crate) fn length(bytes: &[u8]) -> io::Result<Option<usize>> {
     Ok((bytes.len() >= head + body).then_some(head + body))
 }
 
+/// The bytes of a chunked body without trailers, or `None` while some are missing.
+fn chunks(body: &[u8]) -> io::Result<Option<usize>> {
+    let mut at = 0;
+    loop {
+        let rest = body.get(at..).unwrap_or_default();
+        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
+        let size = std::str::from_utf8(rest.get(..line).unwrap_or_default()).ok();
+        let size = size.and_then(|size| usize::from_str_radix(size, 16).ok());
+        let size = size.ok_or_else(|| invalid("a chunk whose size is no number"))?;
+        // Its line, its data and their end.
+        at += line + 2 + size + 2;
+        if at > body.len() {
+            return Ok(None);
+        }
+        if size == 0 {
+            return Ok(Some(at));
+        }
+    }
+}
+
 /// The status of an answer.
 pub(crate) fn status(bytes: &[u8]) -> Option<u16> {
     std::str::from_utf8(bytes.get(9..12)?).ok()?.parse().ok()
 }
 
-/// The number that is a request's whole path: `GET /1024 HTTP/1.1`.
-pub(crate) fn path_number(bytes: &[u8]) -> Option<usize> {
-    let path = bytes.split(|byte| *byte == b' ').nth(1)?.strip_prefix(b"/")?;
-    std::str::from_utf8(path).ok()?.parse().ok()
+/// What an answer is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Shape {
+    /// As little head as can be; `/1024`.
+    Plain,
+    /// A framework's head; `/1024?rich`.
+    Rich,
+    /// The same, and the body in chunks of 4 KiB at most; `/1024?chunked`.
+    Chunked,
+    /// 304, whatever the number; `/1024?unchanged`.
+    Unchanged,
 }
 
-/// An answer of `size` bytes.
-pub(crate) fn answer(size: usize) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {size}\r\n\r\n");
-    let mut bytes = head.into_bytes();
-    bytes.resize(bytes.len() + size, b'x');
+/// What a request's target asks for: `GET /1024 HTTP/1.1`.
+pub(crate) fn wanted(bytes: &[u8]) -> Option<(Shape, usize)> {
+    let path = bytes.split(|byte| *byte == b' ').nth(1)?.strip_prefix(b"/")?;
+    let path = std::str::from_utf8(path).ok()?;
+    let (number, shape) = match path.split_once('?') {
+        None => (path, Shape::Plain),
+        Some((number, "rich")) => (number, Shape::Rich),
+        Some((number, "chunked")) => (number, Shape::Chunked),
+        Some((number, "unchanged")) => (number, Shape::Unchanged),
+        Some(_) => return None,
+    };
+    Some((shape, number.parse().ok()?))
+}
+
+/// An answer whose body has `size` bytes.
+pub(crate) fn answer(shape: Shape, size: usize) -> Vec<u8> {
+    let mut bytes = match shape {
+        Shape::Plain => {
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {size}\r\n\r\n").into_bytes()
+        }
+        Shape::Rich => ANSWER.replace("Content-Length: 1024", &format!("Content-Length: {size}")).into_bytes(),
+        Shape::Chunked => ANSWER.replace("Content-Length: 1024", "Transfer-Encoding: chunked").into_bytes(),
+        Shape::Unchanged => return b"HTTP/1.1 304 Not Modified\r\nETag: \"33a64df5\"\r\n\r\n".to_vec(),
+    };
+    let body = vec![b'x'; size];
+    bytes.extend(if shape == Shape::Chunked { in_chunks(&body) } else { body });
     bytes
+}
+
+/// A body in chunks of 4 KiB at most.
+pub(crate) fn in_chunks(body: &[u8]) -> Vec<u8> {
+    let chunk = |data: &[u8]| [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
+    body.chunks(4096).map(chunk).chain([b"0\r\n\r\n".to_vec()]).collect::<Vec<_>>().concat()
 }
 
 /// A request for an answer of `size` bytes.
@@ -74,20 +130,35 @@ mod tests {
             assert_eq!(length(&message[..end]).unwrap(), None, "{end} bytes");
         }
         assert_eq!(length(message).unwrap(), Some(message.len() - 3));
-        assert_eq!(path_number(message), Some(7));
+        assert_eq!(wanted(message), Some((Shape::Plain, 7)));
+    }
+
+    #[test]
+    fn a_message_in_chunks_is_complete_with_its_last_one() {
+        let message = answer(Shape::Chunked, 5000);
+        for end in 0..message.len() {
+            assert_eq!(length(&message[..end]).unwrap(), None, "{end} bytes");
+        }
+        assert_eq!(length(&[&message[..], b"HTTP"].concat()).unwrap(), Some(message.len()));
     }
 
     #[test]
     fn what_is_asked_for_is_what_is_answered() {
-        assert_eq!(path_number(&request(16_384)), Some(16_384));
-        let answer = answer(16_384);
-        assert_eq!(length(&answer).unwrap(), Some(answer.len()));
-        assert_eq!(status(&answer), Some(200));
+        assert_eq!(wanted(&request(16_384)), Some((Shape::Plain, 16_384)));
+        assert_eq!(wanted(b"GET /3?rich HTTP/1.1\r\n"), Some((Shape::Rich, 3)));
+        assert_eq!(wanted(b"GET /3?poor HTTP/1.1\r\n"), None);
+        for (shape, with_status) in
+            [(Shape::Plain, 200), (Shape::Rich, 200), (Shape::Chunked, 200), (Shape::Unchanged, 304)]
+        {
+            let answer = answer(shape, 16_384);
+            assert_eq!(length(&answer).unwrap(), Some(answer.len()), "{shape:?}");
+            assert_eq!(status(&answer), Some(with_status));
+        }
     }
 
     #[test]
     fn bodies_of_unknown_length_are_refused() {
-        assert!(length(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+        assert!(length(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n").is_err());
         assert!(length(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n").is_err());
     }
 }

@@ -8,8 +8,11 @@ use std::rc::Rc;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use super::message;
+use super::message::{self, Shape};
 use super::slots::Slots;
+
+/// Those that were asked for already.
+type Answers = HashMap<(Shape, usize), Rc<[u8]>>;
 
 struct Connection {
     socket: TcpStream,
@@ -35,7 +38,7 @@ pub(super) fn answer(mut listeners: Vec<TcpListener>) -> io::Result<()> {
     }
     let first = listeners.len();
     let mut connections: Slots<Connection> = Slots::default();
-    let mut answers: HashMap<usize, Rc<[u8]>> = HashMap::new();
+    let mut answers = Answers::new();
     let mut scratch = vec![0; 64 * 1024];
     let mut events = Events::with_capacity(1024);
     loop {
@@ -65,7 +68,7 @@ pub(super) fn ignore_signals(error: io::Error) -> io::Result<()> {
 
 impl Connection {
     /// Reads and answers all there is; an error (the client's end is one) means that the connection is over.
-    fn advance(&mut self, answers: &mut HashMap<usize, Rc<[u8]>>, scratch: &mut [u8]) -> io::Result<()> {
+    fn advance(&mut self, answers: &mut Answers, scratch: &mut [u8]) -> io::Result<()> {
         loop {
             while let Some((bytes, written)) = &mut self.output {
                 match self.socket.write(bytes.get(*written..).unwrap_or_default()) {
@@ -78,8 +81,8 @@ impl Connection {
                 }
             }
             if let Some(length) = message::length(&self.input)? {
-                let size = message::path_number(&self.input).unwrap_or_default();
-                let answer = answers.entry(size).or_insert_with(|| message::answer(size).into());
+                let wanted = message::wanted(&self.input).unwrap_or((Shape::Plain, 0));
+                let answer = answers.entry(wanted).or_insert_with(|| message::answer(wanted.0, wanted.1).into());
                 self.output = Some((Rc::clone(answer), 0));
                 self.input.drain(..length);
                 continue;

@@ -30,8 +30,6 @@ impl Steady {
     /// One could not be opened.
     pub(crate) fn connect(addr: SocketAddr, count: usize, workload: &Workload) -> io::Result<Self> {
         let &Workload { kind, size, .. } = workload;
-        let connections = (0..count).map(|_| connect(addr)).collect::<io::Result<_>>()?;
-        let closes = kind == Kind::Connect;
         let request = match kind {
             Kind::Get | Kind::Paced(_) => message::request(size),
             Kind::Connect => message::request_with("GET", size, "Connection: close\r\n"),
@@ -40,6 +38,16 @@ impl Steady {
                 [head, vec![b'x'; POSTED]].concat()
             }
         };
+        Self::with(addr, count, request, kind == Kind::Connect)
+    }
+
+    /// Opens `count` connections, for a request that is sent as it is; if it `closes`, each connection is for one.
+    ///
+    /// # Errors
+    ///
+    /// One could not be opened.
+    pub(crate) fn with(addr: SocketAddr, count: usize, request: Vec<u8>, closes: bool) -> io::Result<Self> {
+        let connections = (0..count).map(|_| connect(addr)).collect::<io::Result<_>>()?;
         Ok(Self { addr, request, closes, connections, scratch: vec![0; 64 * 1024] })
     }
 
@@ -47,7 +55,7 @@ impl Steady {
     ///
     /// # Errors
     ///
-    /// An answer is missing, or its status is not 200.
+    /// An answer is missing, or its status is neither 200 nor 304.
     pub(crate) fn requests(&mut self, count: usize) -> io::Result<()> {
         let mut left = count;
         while left > 0 {
@@ -57,7 +65,7 @@ impl Steady {
             }
             for connection in self.connections.iter_mut().take(now) {
                 match read_answer(connection, &mut self.scratch)? {
-                    200 => {}
+                    200 | 304 => {}
                     status => return Err(io::Error::other(format!("an answer has status {status}"))),
                 }
                 if self.closes {
