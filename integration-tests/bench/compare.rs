@@ -5,7 +5,7 @@ use std::{fs, thread};
 
 use clap::Args;
 
-use crate::contender::{self, Contender, Running, Site};
+use crate::contender::{self, Contender, Running, Site, shipped};
 use crate::load::{self, Sample};
 use crate::process::Place;
 use crate::report::{Carried, Report};
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     contenders: Vec<Contender>,
     /// The program to measure
-    #[arg(long, default_value = "target/image/evenkeel")]
+    #[arg(long, default_value_os_t = shipped())]
     evenkeel: PathBuf,
     /// Another build of it, which takes part too: what a change does, seen in the same rounds
     #[arg(long)]
@@ -65,8 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return Err("one core is for the contender, another for clients and replicas: there are not two".into());
     }
     fs::create_dir_all(&options.scratch)?;
-    let evenkeel = options.evenkeel.clone();
-    let before = options.before.clone().unwrap_or_else(|| evenkeel.clone());
+    let (evenkeel, before) = (options.evenkeel.clone(), options.before.clone());
     let site = Site { scratch: options.scratch.canonicalize()?, evenkeel, before };
     let contenders = options.contenders();
     let mut report = Report::begin(&site, &contenders, options.rounds, options.seconds)?;

@@ -1,11 +1,11 @@
 //! Who is measured, and how each is started: the same address for replicas, round robin, X-Forwarded-For added (but
 //! by the relay), access logs off.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -39,7 +39,13 @@ pub(crate) struct Site {
     pub(crate) scratch: PathBuf,
     pub(crate) evenkeel: PathBuf,
     /// What [`Contender::Before`] runs, if it takes part.
-    pub(crate) before: PathBuf,
+    pub(crate) before: Option<PathBuf>,
+}
+
+/// Where `deploy/build` puts the program of the image: beside the directory that this program is in.
+pub(crate) fn shipped() -> PathBuf {
+    let own = env::current_exe().unwrap_or_default();
+    own.ancestors().nth(2).unwrap_or(Path::new("target")).join("image/evenkeel")
 }
 
 /// A contender that answers.
@@ -56,7 +62,7 @@ pub(crate) fn replica_addrs() -> [SocketAddr; 4] {
 
 /// Starts all four replicas, in one process.
 pub(crate) fn start_replicas(site: &Site, place: Place) -> Result<Process> {
-    let mut command = process::command(place, std::env::current_exe()?);
+    let mut command = process::command(place, env::current_exe()?);
     command.arg("replicas").args(replica_addrs().map(|addr| addr.to_string()));
     let mut replicas = Process::start("replicas", command, &site.scratch)?;
     replicas.until(Duration::from_secs(5), || replica_addrs().iter().all(|addr| steady::ask(*addr, 1).is_ok()))?;
@@ -91,8 +97,7 @@ impl Contender {
     /// What the program says of itself.
     pub(crate) fn version(self, site: &Site) -> String {
         let (program, flag) = match self {
-            Self::Evenkeel => (site.evenkeel.as_path(), "--version"),
-            Self::Before => (site.before.as_path(), "--version"),
+            Self::Evenkeel | Self::Before => (self.program(site), "--version"),
             Self::Haproxy => (Path::new("haproxy"), "-v"),
             Self::Nginx => (Path::new("nginx"), "-v"),
             Self::HaproxySplice | Self::Relay => return String::new(),
@@ -103,7 +108,12 @@ impl Contender {
             stderr: Vec::new(),
         });
         let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
-        text.lines().next().unwrap_or_default().to_owned()
+        let version = text.lines().next().unwrap_or_default();
+        if matches!(self, Self::Evenkeel | Self::Before) {
+            format!("{}: {version}, {}", self.name(), program.display())
+        } else {
+            version.to_owned()
+        }
     }
 
     /// Starts it for a workload and waits until it forwards.
@@ -120,13 +130,9 @@ impl Contender {
     fn command(self, site: &Site, threads: usize, place: Place) -> Result<Command> {
         let mut command;
         match self {
-            Self::Evenkeel => {
-                command = process::command(place, &site.evenkeel);
-                command.args(evenkeel_arguments(self.addr(), 9900, threads, POLICY));
-            }
-            Self::Before => {
-                command = process::command(place, &site.before);
-                command.args(evenkeel_arguments(self.addr(), 9901, threads, POLICY));
+            Self::Evenkeel | Self::Before => {
+                command = process::command(place, self.program(site));
+                command.args(self.evenkeel_arguments(threads, POLICY));
             }
             Self::Haproxy | Self::HaproxySplice => {
                 let splice = if self == Self::HaproxySplice { "option splice-auto" } else { "" };
@@ -144,12 +150,30 @@ impl Contender {
                 command.args(["-e", "stderr", "-c"]).arg(file);
             }
             Self::Relay => {
-                command = process::command(place, std::env::current_exe()?);
+                command = process::command(place, env::current_exe()?);
                 command.arg("relay").arg(self.addr().to_string()).arg(threads.to_string());
                 command.args(replica_addrs().map(|addr| addr.to_string()));
             }
         }
         Ok(command)
+    }
+
+    /// Which build of evenkeel this is.
+    fn program(self, site: &Site) -> &Path {
+        site.before.as_deref().filter(|_| self == Self::Before).unwrap_or(&site.evenkeel)
+    }
+
+    /// evenkeel as in production, but for where its replicas come from; every feature of its data path is on.
+    pub(crate) fn evenkeel_arguments(self, threads: usize, policy: &str) -> Vec<String> {
+        let mut arguments = vec!["run".to_owned(), "--no-docker".to_owned(), "--log=warn".to_owned()];
+        let listen = self.addr();
+        let admin = SocketAddr::new(listen.ip(), listen.port() + 1900);
+        arguments.extend([format!("--listen={listen}"), format!("--admin-listen={admin}")]);
+        arguments.extend([format!("--threads={threads}"), format!("--policy={policy}")]);
+        // Idle clients need one descriptor each, not the two that the default counts with.
+        arguments.push("--max-connections=16000".to_owned());
+        arguments.extend(replica_addrs().map(|addr| format!("--static=gateway={addr}")));
+        arguments
     }
 
     fn configure(
@@ -169,15 +193,4 @@ impl Contender {
         fs::write(&file, text)?;
         Ok(file)
     }
-}
-
-/// evenkeel as in production, but for where its replicas come from; every feature of its data path is on.
-pub(crate) fn evenkeel_arguments(listen: SocketAddr, admin_port: u16, threads: usize, policy: &str) -> Vec<String> {
-    let mut arguments = vec!["run".to_owned(), "--no-docker".to_owned(), "--log=warn".to_owned()];
-    arguments.extend([format!("--listen={listen}"), format!("--admin-listen=127.0.0.1:{admin_port}")]);
-    arguments.extend([format!("--threads={threads}"), format!("--policy={policy}")]);
-    // Idle clients need one descriptor each, not the two that the default counts with.
-    arguments.push("--max-connections=16000".to_owned());
-    arguments.extend(replica_addrs().map(|addr| format!("--static=gateway={addr}")));
-    arguments
 }

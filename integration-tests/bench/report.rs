@@ -126,7 +126,8 @@ impl Report {
         }
         println!("\n{}: {}\n", workload.name, workload.what);
         println!(
-            "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | ÷ before | waited % | requests/s | p99 µs | errors | RSS MB |"
+            "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | ÷ before | waited % | requests/s | p99 µs | errors \
+             | RSS MB |"
         );
         println!("|---|---|---|---|---|---|---|---|---|---|---|");
         for carried in &carried {
@@ -153,7 +154,7 @@ impl Report {
             return;
         }
         println!("\nidle: {} keep-alive clients that made one request each\n", crate::idle::CLIENTS);
-        println!("| contender | RSS MB before | RSS MB with them | KiB a client |\n|---|---|---|---|");
+        println!("| contender | RSS MB without | RSS MB with them | KiB a client |\n|---|---|---|---|");
         for idle in &idle {
             let (before, with) = (idle.before_kib as f64, idle.with_clients_kib as f64);
             let each = (with - before) / crate::idle::CLIENTS as f64;

@@ -1,5 +1,5 @@
 //! Loads evenkeel, which counts its branches meanwhile, with traffic as it comes in life: what its compiler is told is
-//! likely (`deploy/profile`). It is not what [`crate::compare`] measures with.
+//! likely (`deploy/profile`).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use integration_tests::samples::{BROWSER, CURL};
 use rustix::process::Signal;
 
 use crate::Result;
-use crate::contender::{self, Contender, Site, evenkeel_arguments};
+use crate::contender::{self, Contender, Site};
 use crate::process::{self, Place, Process};
 use crate::wire::message;
 use crate::wire::steady::{Steady, ask};
@@ -18,8 +18,8 @@ use crate::wire::steady::{Steady, ask};
 const CONNECTIONS: usize = 64;
 /// Starting and stopping take no longer; the counts are written at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Those that clients meet; each picks in its own way.
-const POLICIES: [&str; 4] = ["p2c", "round-robin", "least-requests", "ewma"];
+/// All of them.
+const POLICIES: [&str; 5] = ["p2c", "round-robin", "least-requests", "random", "ewma"];
 
 /// Whom to load, and how long.
 #[derive(Args)]
@@ -38,8 +38,7 @@ pub(crate) struct Options {
 /// Loads it with every sort of request, once by each policy.
 pub(crate) fn run(options: &Options) -> Result<()> {
     std::fs::create_dir_all(&options.scratch)?;
-    let evenkeel = options.evenkeel.clone();
-    let site = Site { scratch: options.scratch.canonicalize()?, before: evenkeel.clone(), evenkeel };
+    let site = Site { scratch: options.scratch.canonicalize()?, evenkeel: options.evenkeel.clone(), before: None };
     let _replicas = contender::start_replicas(&site, Place::Others)?;
     for policy in POLICIES {
         train(&site, policy, options.requests)?;
@@ -50,11 +49,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn train(site: &Site, policy: &str, requests: usize) -> Result<()> {
     let addr = Contender::Evenkeel.addr();
     let mut command = process::command(Place::Contender, &site.evenkeel);
-    command.args(evenkeel_arguments(addr, 9900, 1, policy));
+    command.args(Contender::Evenkeel.evenkeel_arguments(1, policy));
     let mut evenkeel = Process::start("trainee", command, &site.scratch)?;
     evenkeel.until(PATIENCE, || ask(addr, 1).is_ok_and(|status| status == 200))?;
-    for Sort { request, closes, share } in sorts() {
-        Steady::with(addr, CONNECTIONS, request, closes)?.requests(requests / share)?;
+    for Sort { request, status, closes, share } in sorts() {
+        Steady::with(addr, CONNECTIONS, request, status, closes)?.requests(requests / share)?;
     }
     evenkeel.signal(Signal::TERM)?;
     if evenkeel.wait(PATIENCE)?.success() { Ok(()) } else { Err(evenkeel.failure("failed")) }
@@ -63,6 +62,8 @@ fn train(site: &Site, policy: &str, requests: usize) -> Result<()> {
 /// Requests of one sort.
 struct Sort {
     request: Vec<u8>,
+    /// What all of them are answered with.
+    status: u16,
     /// Whether each has a connection of its own.
     closes: bool,
     /// There is one of these for so many of others.
@@ -70,23 +71,23 @@ struct Sort {
 }
 
 fn sorts() -> Vec<Sort> {
-    let kept = |request| Sort { request, closes: false, share: 1 };
-    let json = vec![b'x'; 4096];
+    let kept = |request| Sort { request, status: 200, closes: false, share: 1 };
+    let json = vec![b'x'; 2500];
     let upload = vec![b'x'; 64 * 1024];
     vec![
-        kept(get(CURL, "/1024", "")),
-        kept(get(CURL, "/1024?rich", "")),
-        kept(get(CURL, "/4096?chunked", "")),
-        kept(get(BROWSER, "/1024?rich", "")),
-        kept(get(BROWSER, "/16384?rich", "")),
+        kept(get(CURL, "/300", "")),
+        kept(get(CURL, "/2000?rich", "")),
+        kept(get(CURL, "/5000?chunked", "")),
+        kept(get(BROWSER, "/1500?rich", "")),
+        kept(get(BROWSER, "/20000?rich", "")),
         kept(get(BROWSER, "/32768?chunked", "")),
-        kept(get(BROWSER, "/0?unchanged", "")),
-        kept(post("/1024?rich", &json)),
-        kept([post_head("/1024?rich", "Transfer-Encoding: chunked"), message::in_chunks(&json)].concat()),
+        Sort { status: 304, ..kept(get(BROWSER, "/0?unchanged", "")) },
+        kept(post("/500?rich", &json)),
+        kept([post_head("/500?rich", "Transfer-Encoding: chunked"), message::in_chunks(&json)].concat()),
         Sort { share: 10, ..kept(post("/0?rich", &upload)) },
-        Sort { share: 50, ..kept(get(CURL, "/1048576?rich", "")) },
-        Sort { closes: true, ..kept(get(CURL, "/1024", "Connection: close\r\n")) },
-        Sort { closes: true, ..kept(get(BROWSER, "/1024?rich", "")) },
+        Sort { share: 50, ..kept(get(CURL, "/1500000?rich", "")) },
+        Sort { closes: true, ..kept(get(CURL, "/300", "Connection: close\r\n")) },
+        Sort { closes: true, ..kept(get(BROWSER, "/1500?rich", "")) },
     ]
 }
 

@@ -222,6 +222,8 @@ impl Exchange<'_> {
                 }
                 // Boxed, so that idle connections' tasks need no room for what is rare.
                 Kept::Closed | Kept::None => {
+                    // Where many connect at once, each has a kilobyte meanwhile.
+                    self.client.settle();
                     match Box::pin(worker.pool.connect(replica, limit, retries.may_hurry(), may_move)).await {
                         Ok(connection) => connection,
                         Err(failure) => return Err(Failed { failure, was_reused: false }),

@@ -8,7 +8,7 @@ use integration_tests::samples::ANSWER;
 ///
 /// # Errors
 ///
-/// The body has no Content-Length where it needs one, or one that is no number.
+/// The body's length, or a chunk's, is no number.
 pub(crate) fn length(bytes: &[u8]) -> io::Result<Option<usize>> {
     let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
         return Ok(None);

@@ -16,6 +16,8 @@ const POSTED: usize = 4096;
 pub(crate) struct Steady {
     addr: SocketAddr,
     request: Vec<u8>,
+    /// What every answer has to have.
+    status: u16,
     /// Whether each connection is for one request.
     closes: bool,
     connections: Vec<TcpStream>,
@@ -38,24 +40,31 @@ impl Steady {
                 [head, vec![b'x'; POSTED]].concat()
             }
         };
-        Self::with(addr, count, request, kind == Kind::Connect)
+        Self::with(addr, count, request, 200, kind == Kind::Connect)
     }
 
-    /// Opens `count` connections, for a request that is sent as it is; if it `closes`, each connection is for one.
+    /// Opens `count` connections, for a request that is sent as it is and answered with `status`; if it `closes`, each
+    /// connection is for one.
     ///
     /// # Errors
     ///
     /// One could not be opened.
-    pub(crate) fn with(addr: SocketAddr, count: usize, request: Vec<u8>, closes: bool) -> io::Result<Self> {
+    pub(crate) fn with(
+        addr: SocketAddr,
+        count: usize,
+        request: Vec<u8>,
+        status: u16,
+        closes: bool,
+    ) -> io::Result<Self> {
         let connections = (0..count).map(|_| connect(addr)).collect::<io::Result<_>>()?;
-        Ok(Self { addr, request, closes, connections, scratch: vec![0; 64 * 1024] })
+        Ok(Self { addr, request, status, closes, connections, scratch: vec![0; 64 * 1024] })
     }
 
     /// Sends `count` requests: one on each connection, then reads their answers, and so on.
     ///
     /// # Errors
     ///
-    /// An answer is missing, or its status is neither 200 nor 304.
+    /// An answer is missing, or its status is another one.
     pub(crate) fn requests(&mut self, count: usize) -> io::Result<()> {
         let mut left = count;
         while left > 0 {
@@ -65,7 +74,7 @@ impl Steady {
             }
             for connection in self.connections.iter_mut().take(now) {
                 match read_answer(connection, &mut self.scratch)? {
-                    200 | 304 => {}
+                    status if status == self.status => {}
                     status => return Err(io::Error::other(format!("an answer has status {status}"))),
                 }
                 if self.closes {
