@@ -160,7 +160,10 @@ impl Contender {
 
     /// Which build of evenkeel this is.
     fn program(self, site: &Site) -> &Path {
-        site.before.as_deref().filter(|_| self == Self::Before).unwrap_or(&site.evenkeel)
+        match (self, &site.before) {
+            (Self::Before, Some(before)) => before,
+            _ => &site.evenkeel,
+        }
     }
 
     /// evenkeel as in production, but for where its replicas come from; every feature of its data path is on.

@@ -223,6 +223,14 @@ fn body(bytes: &[u8], framing: Framing) -> Strictly<(Vec<u8>, Fields, Option<usi
     })
 }
 
+/// The length on the wire of the chunked body at the start of `bytes`, its trailers included, if it is whole.
+///
+/// # Errors
+/// What is not spelled in the one way.
+pub fn chunked_length(bytes: &[u8]) -> Strictly<Option<usize>> {
+    chunked(bytes).map(|(_, _, length)| length)
+}
+
 fn chunked(bytes: &[u8]) -> Strictly<(Vec<u8>, Fields, Option<usize>)> {
     let mut body = Vec::new();
     let mut at = 0;

@@ -3,45 +3,27 @@
 use std::io;
 
 use integration_tests::samples::ANSWER;
+use integration_tests::wire::chunked_length;
 
 /// The bytes of the first message in `bytes`, head and body, or `None` while some are missing.
 ///
 /// # Errors
 ///
-/// The body's length, or a chunk's, is no number.
+/// The body's length is no number, or its chunks are none.
 pub(crate) fn length(bytes: &[u8]) -> io::Result<Option<usize>> {
     let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
         return Ok(None);
     };
     let (head_text, rest) = bytes.split_at(head);
     if field(head_text, "transfer-encoding").is_some() {
-        return Ok(chunks(rest)?.map(|body| head + body));
+        let body = chunked_length(rest).map_err(|what| invalid(&what))?;
+        return Ok(body.map(|body| head + body));
     }
     let body = match field(head_text, "content-length") {
         None => 0,
         Some(value) => value.parse::<usize>().map_err(|_| invalid("a Content-Length that is no number"))?,
     };
     Ok((bytes.len() >= head + body).then_some(head + body))
-}
-
-/// The bytes of a chunked body without trailers, or `None` while some are missing.
-fn chunks(body: &[u8]) -> io::Result<Option<usize>> {
-    let mut at = 0;
-    loop {
-        let rest = body.get(at..).unwrap_or_default();
-        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
-        let size = std::str::from_utf8(rest.get(..line).unwrap_or_default()).ok();
-        let size = size.and_then(|size| usize::from_str_radix(size, 16).ok());
-        let size = size.ok_or_else(|| invalid("a chunk whose size is no number"))?;
-        // Its line, its data and their end.
-        at += line + 2 + size + 2;
-        if at > body.len() {
-            return Ok(None);
-        }
-        if size == 0 {
-            return Ok(Some(at));
-        }
-    }
 }
 
 /// The status of an answer.
@@ -116,7 +98,7 @@ fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
 }
 
 fn invalid(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("a message {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("a message: {what}"))
 }
 
 #[cfg(test)]
