@@ -5,7 +5,7 @@ use std::{fs, thread};
 
 use clap::Args;
 
-use crate::contender::{self, Contender, Running, Site, shipped};
+use crate::contender::{self, Contender, Others, Running, Site, shipped};
 use crate::load::{self, Sample};
 use crate::process::Place;
 use crate::report::{Carried, Report};
@@ -33,6 +33,8 @@ pub(crate) struct Options {
     /// Another build of it, which takes part too: what a change does, seen in the same rounds
     #[arg(long)]
     before: Option<PathBuf>,
+    #[command(flatten)]
+    others: Others,
     /// For configurations, logs and results.json
     #[arg(long, default_value = "target/bench")]
     scratch: PathBuf,
@@ -65,8 +67,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return Err("one core is for the contender, another for clients and replicas: there are not two".into());
     }
     fs::create_dir_all(&options.scratch)?;
-    let (evenkeel, before) = (options.evenkeel.clone(), options.before.clone());
-    let site = Site { scratch: options.scratch.canonicalize()?, evenkeel, before };
+    let (evenkeel, before, others) = (options.evenkeel.clone(), options.before.clone(), options.others.clone());
+    let site = Site { scratch: options.scratch.canonicalize()?, evenkeel, before, others };
     let contenders = options.contenders();
     let mut report = Report::begin(&site, &contenders, options.rounds, options.seconds)?;
     for workload in WORKLOADS.iter().filter(|workload| options.wants(workload.name)) {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::Result;
@@ -40,12 +40,41 @@ pub(crate) struct Site {
     pub(crate) evenkeel: PathBuf,
     /// What [`Contender::Before`] runs, if it takes part.
     pub(crate) before: Option<PathBuf>,
+    pub(crate) others: Others,
 }
 
-/// Where `deploy/build` puts the program of the image: beside the directory that this program is in.
-pub(crate) fn shipped() -> PathBuf {
+/// The programs that evenkeel is measured beside.
+#[derive(Args, Clone)]
+pub(crate) struct Others {
+    /// HAProxy; this machine's own if it is just `haproxy`
+    #[arg(long, default_value_os_t = unpacked("haproxy"))]
+    haproxy: PathBuf,
+    /// nginx; this machine's own if it is just `nginx`
+    #[arg(long, default_value_os_t = unpacked("nginx"))]
+    nginx: PathBuf,
+}
+
+impl Site {
+    /// Where nobody but evenkeel takes part.
+    pub(crate) fn of_one(scratch: PathBuf, evenkeel: PathBuf) -> Self {
+        Self { scratch, evenkeel, before: None, others: Others { haproxy: "haproxy".into(), nginx: "nginx".into() } }
+    }
+}
+
+/// Where cargo and the set-up put what they make: above the directory that this program is in.
+fn target() -> PathBuf {
     let own = env::current_exe().unwrap_or_default();
-    own.ancestors().nth(2).unwrap_or(Path::new("target")).join("image/evenkeel")
+    own.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned()
+}
+
+/// Where `deploy/build` puts the program of the image.
+pub(crate) fn shipped() -> PathBuf {
+    target().join("image/evenkeel")
+}
+
+/// A program of Debian 13, if it was unpacked (`bench/get-others`), else this machine's own.
+fn unpacked(program: &str) -> PathBuf {
+    Some(target().join("others/bin").join(program)).filter(|path| path.exists()).unwrap_or_else(|| program.into())
 }
 
 /// A contender that answers.
@@ -98,8 +127,8 @@ impl Contender {
     pub(crate) fn version(self, site: &Site) -> String {
         let (program, flag) = match self {
             Self::Evenkeel | Self::Before => (self.program(site), "--version"),
-            Self::Haproxy => (Path::new("haproxy"), "-v"),
-            Self::Nginx => (Path::new("nginx"), "-v"),
+            Self::Haproxy => (&*site.others.haproxy, "-v"),
+            Self::Nginx => (&*site.others.nginx, "-v"),
             Self::HaproxySplice | Self::Relay => return String::new(),
         };
         let said = Command::new(program).arg(flag).output().unwrap_or_else(|error| std::process::Output {
@@ -140,13 +169,13 @@ impl Contender {
                 let file = self.configure(site, &template, threads, |number, addr| {
                     format!("    server gateway-{number} {addr}")
                 })?;
-                command = process::command(place, "haproxy");
+                command = process::command(place, &site.others.haproxy);
                 command.arg("-db").arg("-f").arg(file);
             }
             Self::Nginx => {
                 let template = include_str!("config/nginx.conf");
                 let file = self.configure(site, template, threads, |_, addr| format!("        server {addr};"))?;
-                command = process::command(place, "nginx");
+                command = process::command(place, &site.others.nginx);
                 command.args(["-e", "stderr", "-c"]).arg(file);
             }
             Self::Relay => {

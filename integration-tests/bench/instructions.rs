@@ -44,7 +44,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let bound: u64 = fs::read_to_string(&options.bound)?.trim().parse()?;
     fs::create_dir_all(&options.scratch)?;
-    let site = Site { scratch: options.scratch.canonicalize()?, evenkeel: options.evenkeel.clone(), before: None };
+    let site = Site::of_one(options.scratch.canonicalize()?, options.evenkeel.clone());
     let _replicas = contender::start_replicas(&site, Place::Anywhere)?;
     let workload = WORKLOADS.iter().find(|workload| workload.name == options.workload);
     let workload = workload.ok_or_else(|| format!("there is no workload {}", options.workload))?;

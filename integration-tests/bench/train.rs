@@ -38,7 +38,7 @@ pub(crate) struct Options {
 /// Loads it with every sort of request, once by each policy.
 pub(crate) fn run(options: &Options) -> Result<()> {
     std::fs::create_dir_all(&options.scratch)?;
-    let site = Site { scratch: options.scratch.canonicalize()?, evenkeel: options.evenkeel.clone(), before: None };
+    let site = Site::of_one(options.scratch.canonicalize()?, options.evenkeel.clone());
     let _replicas = contender::start_replicas(&site, Place::Others)?;
     for policy in POLICIES {
         train(&site, policy, options.requests)?;
