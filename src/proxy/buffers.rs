@@ -40,6 +40,12 @@ impl Buffers {
         Buffer { data, start: 0, end: 0, home: Rc::clone(self) }
     }
 
+    /// Lends a buffer with a copy of `bytes` in it; `None` if they are more than `limit`.
+    pub(super) fn copy(self: &Rc<Self>, bytes: &[u8], limit: usize) -> Option<Buffer> {
+        let mut buffer = self.lend();
+        (buffer.append(bytes, limit) == bytes.len()).then_some(buffer)
+    }
+
     /// Takes memory back.
     fn keep(&self, data: Vec<u8>) {
         let (shelf, limit) = match data.len() {

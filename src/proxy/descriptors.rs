@@ -5,12 +5,13 @@ use std::num::NonZeroUsize;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
+use super::pipes::MAX_PIPES;
 use crate::config::settings::ProxySettings;
 
 /// Descriptors for what is no client: the admin room, Docker, probes, the log.
 const RESERVED: u64 = 64;
-/// What a worker needs for itself: its listener, its runtime.
-const RESERVED_PER_WORKER: u64 = 8;
+/// What a worker needs for itself: its listener, its runtime, its pipes.
+const RESERVED_PER_WORKER: u64 = 8 + 2 * MAX_PIPES as u64;
 /// The most connections that are taken unless more are asked for: with a request on each of them, 64 MiB of buffers if
 /// all are short, and 1 GiB if they fill the buffer they are read into.
 const MOST: usize = 65_536;
@@ -72,15 +73,15 @@ mod tests {
         for (descriptors, threads, connections) in [
             (0, 1, 1),
             (72, 1, 1),
-            (256, 1, 72),
-            (1024, 2, 376),
+            (256, 1, 60),
+            (1024, 2, 352),
             (1024, 1024, 1),
             (1 << 20, 2, MOST),
             (u64::MAX, 1024, MOST),
         ] {
             let fitting = connections_within(descriptors, threads);
             assert_eq!(fitting.get(), connections, "{descriptors} descriptors, {threads} threads");
-            assert!(connections == 1 || needed_for(connections as u64, threads) < descriptors);
+            assert!(connections == 1 || needed_for(connections as u64, threads) <= descriptors);
         }
     }
 

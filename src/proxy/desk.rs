@@ -8,11 +8,14 @@ use tokio::time::Instant;
 use super::http1::{
     Fields, Limits, Parsed, RequestHead, RequestScan, ResponseHead, ResponseScan, parse_request, parse_response,
 };
+use super::pipes::Pipes;
 
 /// The most that is read at once, in bytes: large bodies cost three times as much in pieces of 16 KiB.
 const SCRATCH: usize = 256 * 1024;
 /// The most that is read at once where the other side was slower than that, in bytes.
 const SMALL_PIECE: usize = 16 * 1024;
+/// What is left of a body is copied if it is shorter, in bytes: less than a page of each packet is no gain.
+const MIN_SPLICED: u64 = 32 * 1024;
 /// What is read at once in the beginning, in bytes.
 const FIRST_PIECE: usize = 64 * 1024;
 
@@ -23,6 +26,8 @@ pub(super) struct Desk {
     pub(super) heads: Heads,
     /// Input that needs not be kept.
     scratch: Box<[u8]>,
+    /// By which long bodies pass.
+    pub(super) pipes: Pipes,
 }
 
 /// How much to read at once: more as long as the other side takes it all, little when it does not, so that little is
@@ -41,6 +46,13 @@ impl Reach {
     pub(super) fn note(&mut self, was_taken: bool) {
         self.0 = if was_taken { SCRATCH.min(self.0 * 2) } else { SMALL_PIECE };
     }
+
+    /// How much to move by a pipe at once of a body of which so much is left; `None` if it is little, or if the other side
+    /// does not keep up.
+    pub(super) fn spliced(self, left: u64) -> Option<usize> {
+        let size = self.0.min(usize::try_from(left).unwrap_or(usize::MAX));
+        (left >= MIN_SPLICED && self.0 >= FIRST_PIECE).then_some(size)
+    }
 }
 
 impl Desk {
@@ -54,7 +66,7 @@ impl Desk {
             limits,
             parses: 0,
         };
-        Self { heads, scratch: vec![0; SCRATCH].into() }
+        Self { heads, scratch: vec![0; SCRATCH].into(), pipes: Pipes::default() }
     }
 
     /// The heads' part, and space to read so much into, but no more than `limit` bytes.

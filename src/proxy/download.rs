@@ -1,13 +1,14 @@
 //! The way of an answer: interim answers as they come, then the head and the bytes behind it at once, then the rest of
 //! its body.
 
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::buffers::{Buffer, Buffers};
+use super::buffers::Buffer;
 use super::connection::Client;
 use super::desk::{Desk, Heads, Reach};
 use super::failure::{Failure, Unanswered};
@@ -16,12 +17,12 @@ use super::http1::name::Name;
 use super::http1::rewrite::{Answer, write_interim, write_response};
 use super::http1::{Parsed, ResponseHead, ResponseScan, Version};
 use super::outbox::{Outbox, Piece, poll_read};
+use super::pipes::Pipe;
 use super::pool::Connection;
-use super::request::Request;
-use std::rc::Rc;
+use super::relay::Asked;
 
 /// One answer on its way to the client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Download {
     scan: ResponseScan,
     /// A head that came in pieces, so far.
@@ -35,6 +36,8 @@ pub(super) struct Download {
     asked_at: Option<Instant>,
     outbox: Outbox,
     reach: Reach,
+    /// What the client has not taken yet of a long body.
+    pipe: Option<Pipe>,
 }
 
 /// An answer whose head was passed on.
@@ -55,38 +58,10 @@ struct Begun {
     surplus: Vec<u8>,
 }
 
-/// What a download has to know about its exchange.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    /// The request.
-    pub(super) request: &'a Request,
-    /// The replica's name.
-    pub(super) served_by: &'a str,
-    /// What is said behind it.
-    pub(super) host: &'a str,
-    /// Whether it is a peer.
-    pub(super) is_peers: bool,
-    /// When the task was woken.
-    pub(super) now: Instant,
-    /// Whether the client's connection may be kept, as far as we are concerned.
-    pub(super) may_keep_alive: bool,
-    /// Whether the whole request went out.
-    pub(super) is_request_done: bool,
-}
-
 impl Download {
     /// An answer of which nothing has come.
     pub(super) fn new() -> Self {
-        Self {
-            scan: ResponseScan::default(),
-            pieces: None,
-            has_begun: false,
-            has_interim: false,
-            answer: None,
-            asked_at: None,
-            outbox: Outbox::default(),
-            reach: Reach::default(),
-        }
+        Self::default()
     }
 
     /// The status that the client was told, once it was.
@@ -107,7 +82,7 @@ impl Download {
 
     /// Whether it is the client's turn to take something.
     pub(super) fn waits_for_client(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.pipe.is_some()
     }
 
     /// Whether all of the answer has come, be it that the client has not taken all of it.
@@ -150,7 +125,7 @@ impl Download {
             self.asked_at = Some(asked.now);
         }
         loop {
-            let (moved, flushed) = self.outbox.poll_flush(cx, client.stream());
+            let (moved, flushed) = self.flush(cx, desk, client);
             has_moved |= moved > 0;
             match flushed {
                 Poll::Ready(Ok(())) => {}
@@ -162,13 +137,51 @@ impl Download {
             }
             let read = match self.pieces.take() {
                 Some(pieces) => self.read_piece(cx, desk, client, connection, asked, pieces),
-                None => self.read(cx, desk, client, connection, asked),
+                None => match self.splice(cx, desk, connection) {
+                    Some(moved) => moved,
+                    None => self.read(cx, desk, client, connection, asked),
+                },
             };
             match read? {
                 Poll::Ready(is_progress) => has_moved |= is_progress,
                 Poll::Pending => return Ok((has_moved, Poll::Pending)),
             }
         }
+    }
+
+    /// Sends what waits for the client: how much, and ready when nothing waits any more.
+    fn flush(&mut self, cx: &mut Context<'_>, desk: &mut Desk, client: &mut Client) -> (usize, Poll<io::Result<()>>) {
+        let Some(mut pipe) = self.pipe.take() else { return self.outbox.poll_flush(cx, client.stream()) };
+        let (moved, drained) = pipe.poll_drain(cx, client.stream());
+        match drained {
+            Poll::Ready(_) => desk.pipes.take_back(pipe),
+            Poll::Pending => {
+                self.reach.note(false);
+                self.pipe = Some(pipe);
+            }
+        }
+        (moved, drained)
+    }
+
+    /// Moves a piece of a long body into a pipe; `None` if it is to be copied.
+    fn splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        desk: &mut Desk,
+        from: &Connection,
+    ) -> Option<Result<Poll<bool>, Failure>> {
+        let Some(Begun { body: Body::Length(left), .. }) = &mut self.answer else { return None };
+        Some(match desk.pipes.poll_fill(cx, &from.stream, self.reach.spliced(*left)?)? {
+            Poll::Ready(Ok(pipe)) if pipe.held() > 0 => {
+                *left = left.saturating_sub(pipe.held() as u64);
+                self.reach.note(true);
+                self.pipe = Some(pipe);
+                Ok(Poll::Ready(true))
+            }
+            Poll::Ready(Ok(_)) => Err(self.closed("it ended".to_owned())),
+            Poll::Ready(Err(error)) => Err(self.closed(error.to_string())),
+            Poll::Pending => Ok(Poll::Pending),
+        })
     }
 
     /// Reads into the scratch space and passes on what came, if that was anything: a part of a head is no progress.
@@ -197,7 +210,8 @@ impl Download {
         }
         let used = self.read_heads(cx, heads, client, connection, asked, input)?;
         if self.answer.is_none() {
-            self.pieces = Some(keep(client.buffers(), heads, input.get(used..).unwrap_or_default())?);
+            let pieces = client.buffers().copy(input.get(used..).unwrap_or_default(), heads.max_head());
+            self.pieces = Some(pieces.ok_or(Failure::Protocol("its head does not end"))?);
         }
         Ok(Poll::Ready(used > 0 || self.answer.is_some()))
     }
@@ -305,7 +319,7 @@ impl Download {
             announced,
             client: request.head.version,
             keeps_alive,
-            served_by: printable(asked.served_by),
+            served_by: asked.served_by,
             host: asked.host.as_bytes(),
             is_peers: asked.is_peers,
             date: heads.date.as_bytes(),
@@ -375,18 +389,4 @@ impl Download {
     pub(super) fn closed(&self, detail: String) -> Failure {
         Failure::Closed { answer_began: self.has_begun, detail }
     }
-}
-
-/// A copy of the beginning of a head, to be read on later.
-fn keep(buffers: &Rc<Buffers>, heads: &Heads, bytes: &[u8]) -> Result<Buffer, Failure> {
-    let mut pieces = buffers.lend();
-    let kept = pieces.append(bytes, heads.max_head());
-    if kept == bytes.len() { Ok(pieces) } else { Err(Failure::Protocol("its head does not end")) }
-}
-
-/// A name as it may stand in a field; what no field can hold is left out.
-fn printable(name: &str) -> &[u8] {
-    // No early exit, so that it compiles to vector instructions.
-    let is_printable = name.bytes().fold(true, |so_far, b| so_far & matches!(b, b' '..=b'~'));
-    if is_printable { name.as_bytes() } else { b"" }
 }

@@ -31,6 +31,7 @@ pub mod http1;
 mod listener;
 mod outbox;
 mod per_client;
+mod pipes;
 mod pool;
 pub mod preface;
 mod relay;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::Client;
-use super::download::{Asked, Download};
+use super::download::Download;
 use super::failure::Failure;
 use super::pool::{ARRIVAL, Connection, Fate, PATIENCE, PRESENCE};
 use super::request::{Request, Writer};
@@ -45,6 +45,25 @@ pub(super) struct Relay<'a> {
     pub(super) may_hurry: bool,
     /// The replicas that it went to before this one.
     pub(super) tried: &'a Tried,
+}
+
+/// What a download has to know about its exchange.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The request.
+    pub(super) request: &'a Request,
+    /// The replica's name, as it may stand in a field.
+    pub(super) served_by: &'a [u8],
+    /// What is said behind it.
+    pub(super) host: &'a str,
+    /// Whether it is a peer.
+    pub(super) is_peers: bool,
+    /// When the task was woken.
+    pub(super) now: Instant,
+    /// Whether the client's connection may be kept, as far as we are concerned.
+    pub(super) may_keep_alive: bool,
+    /// Whether the whole request went out.
+    pub(super) is_request_done: bool,
 }
 
 /// How long a client that has finished sending waits for an answer to begin. Most that finish before they were answered
@@ -117,7 +136,7 @@ impl Relay<'_> {
         let has_sent = self.upload.poll(cx, desk, self.client, &mut self.connection.stream)?;
         let asked = Asked {
             request: self.request,
-            served_by: &self.replica.spec().name,
+            served_by: printable(&self.replica.spec().name),
             host: self.worker.context.peers.suffix(),
             is_peers: self.greeting.is_some(),
             now: self.worker.now(),
@@ -252,4 +271,11 @@ impl Relay<'_> {
             Turn { limit: replicas_limit, expired: || Failure::ResponseTimeout }
         }
     }
+}
+
+/// A name as it may stand in a field; what no field can hold is left out.
+fn printable(name: &str) -> &[u8] {
+    // No early exit, so that it compiles to vector instructions.
+    let is_printable = name.bytes().fold(true, |so_far, b| so_far & matches!(b, b' '..=b'~'));
+    if is_printable { name.as_bytes() } else { b"" }
 }

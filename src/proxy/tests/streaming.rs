@@ -1,7 +1,7 @@
 //! Bodies flow as they come, no faster than the slower side, and end with either side.
 
 use std::io::Write;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::support::*;
@@ -78,6 +78,63 @@ fn a_slow_client_slows_the_replica_down() {
 }
 
 #[test]
+fn a_long_answer_arrives_whole_whether_its_client_keeps_up_or_not() {
+    let body: Arc<str> = (0..A_LOT / 8).map(|line| format!("{line:07}\n")).collect::<String>().into();
+    let sent = Arc::clone(&body);
+    let (report, is_stuck) = mpsc::channel();
+    let replica = FakeReplica::start(move |mut served| {
+        // Its connection is kept, so that there is no other.
+        while served.index == 0 && served.request().is_some() {
+            let (mut left, stream) = (sent.as_bytes(), &mut served.talk.stream);
+            stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n").as_bytes()).unwrap();
+            stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+            // Of all sizes, so that pieces begin and end anywhere.
+            for size in (1..).map(|turn: usize| turn * 7_919 % 300_000 + 1) {
+                match stream.write(left.get(..size).unwrap_or(left)) {
+                    Ok(count) => left = &left[count..],
+                    Err(_) => report.send(()).unwrap(),
+                }
+                if left.is_empty() {
+                    break;
+                }
+            }
+        }
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    for waits in [false, true, false] {
+        while is_stuck.try_recv().is_ok() {}
+        client.send(GET);
+        client.read_until("\r\n\r\n").unwrap();
+        if waits {
+            is_stuck.recv_timeout(DEADLINE).unwrap();
+        }
+        assert!(client.read_exact(A_LOT) == *body, "waits: {waits}");
+    }
+}
+
+#[test]
+fn a_long_answer_that_breaks_off_does_so_for_its_client() {
+    for (sent, is_reset) in [(A_LOT - 1, false), (A_LOT / 2, true)] {
+        let replica = FakeReplica::start(move |mut served| {
+            served.request();
+            served.talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n"));
+            let _ = served.talk.stream.write_all(&vec![b'x'; sent]);
+            if is_reset {
+                served.talk.reset();
+            }
+        });
+        let proxy = Proxy::start(&[replica.addr]);
+        let mut client = proxy.connect();
+        client.send(GET);
+        client.read_until("\r\n\r\n").unwrap();
+        let (got, _) = client.until_the_end();
+        assert!(got.len() <= sent && (is_reset || got.len() == sent), "{} of {sent}", got.len());
+        eventually("the failure is counted", || proxy.replica("gateway", 1).metrics().errors() == 1);
+    }
+}
+
+#[test]
 fn a_slow_replica_slows_the_client_down() {
     let (done, is_done) = mpsc::channel();
     let is_done = std::sync::Mutex::new(is_done);
@@ -108,6 +165,7 @@ fn a_client_that_reads_nothing_is_cut_off() {
     client.send(GET);
     has_ended.recv_timeout(DEADLINE).unwrap();
     eventually("the lease is released", || proxy.in_flight() == 0);
+    assert_eq!(proxy.replica("gateway", 1).metrics().errors(), 0, "it was not the replica's fault");
 }
 
 #[test]
