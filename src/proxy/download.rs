@@ -172,8 +172,9 @@ impl Download {
     ) -> Option<Result<Poll<bool>, Failure>> {
         let Some(Begun { body: Body::Length(left), .. }) = &mut self.answer else { return None };
         Some(match desk.pipes.poll_fill(cx, &from.stream, self.reach.spliced(*left)?)? {
-            Poll::Ready(Ok(pipe)) if pipe.held() > 0 => {
+            Poll::Ready(Ok(mut pipe)) if pipe.held() > 0 => {
                 *left = left.saturating_sub(pipe.held() as u64);
+                pipe.note_rest(*left);
                 self.reach.note(true);
                 self.pipe = Some(pipe);
                 Ok(Poll::Ready(true))

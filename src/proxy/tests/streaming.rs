@@ -114,6 +114,29 @@ fn a_long_answer_arrives_whole_whether_its_client_keeps_up_or_not() {
 }
 
 #[test]
+fn what_there_is_of_a_long_answer_arrives_though_its_replica_pauses() {
+    let (go, wait) = mpsc::channel();
+    let wait = std::sync::Mutex::new(wait);
+    let sizes = [40_000, 100_000, 300_001, 2_000_000, 1, 40_000];
+    let replica = FakeReplica::start(move |mut served| {
+        served.request();
+        served.talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", sizes.iter().sum::<usize>()));
+        for size in sizes {
+            served.talk.stream.write_all(&vec![b'x'; size]).unwrap();
+            wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        }
+    });
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    client.send(GET);
+    client.read_until("\r\n\r\n").unwrap();
+    for size in sizes {
+        assert_eq!(client.read_exact(size).len(), size);
+        go.send(()).unwrap();
+    }
+}
+
+#[test]
 fn a_long_answer_that_breaks_off_does_so_for_its_client() {
     for (sent, is_reset) in [(A_LOT - 1, false), (A_LOT / 2, true)] {
         let replica = FakeReplica::start(move |mut served| {
