@@ -38,6 +38,19 @@ impl Body {
         }
     }
 
+    /// How many bytes are still to come, if that was said before; else 0.
+    pub(super) fn left(&self) -> u64 {
+        if let Self::Length(left) = self { *left } else { 0 }
+    }
+
+    /// Notes that so many of them have passed; how many are left.
+    pub(super) fn pass(&mut self, count: u64) -> u64 {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(count);
+        }
+        self.left()
+    }
+
     /// The trailers of a body that has ended, as they may pass on.
     pub(super) fn trailers(&self) -> &[u8] {
         match self {

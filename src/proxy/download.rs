@@ -137,8 +137,8 @@ impl Download {
             }
             let read = match self.pieces.take() {
                 Some(pieces) => self.read_piece(cx, desk, client, connection, asked, pieces),
-                None => match self.splice(cx, desk, connection) {
-                    Some(moved) => moved,
+                None => match self.spliced() {
+                    Some(size) => self.splice(cx, desk, client, connection, asked, size),
                     None => self.read(cx, desk, client, connection, asked),
                 },
             };
@@ -153,36 +153,44 @@ impl Download {
     fn flush(&mut self, cx: &mut Context<'_>, desk: &mut Desk, client: &mut Client) -> (usize, Poll<io::Result<()>>) {
         let Some(mut pipe) = self.pipe.take() else { return self.outbox.poll_flush(cx, client.stream()) };
         let (moved, drained) = pipe.poll_drain(cx, client.stream());
-        match drained {
-            Poll::Ready(_) => desk.pipes.take_back(pipe),
-            Poll::Pending => {
-                self.reach.note(false);
-                self.pipe = Some(pipe);
-            }
+        if drained.is_ready() {
+            desk.pipes.take_back(pipe);
+        } else {
+            self.reach.note(false);
+            self.pipe = Some(pipe);
         }
         (moved, drained)
     }
 
-    /// Moves a piece of a long body into a pipe; `None` if it is to be copied.
+    /// How much of a long body to move by a pipe next.
+    fn spliced(&self) -> Option<usize> {
+        self.answer.as_ref().and_then(|answer| self.reach.spliced(answer.body.left()))
+    }
+
+    /// Moves up to so much of a long body into a pipe, or reads it if there is none; see [`Download::read`].
     fn splice(
         &mut self,
         cx: &mut Context<'_>,
         desk: &mut Desk,
-        from: &Connection,
-    ) -> Option<Result<Poll<bool>, Failure>> {
-        let Some(Begun { body: Body::Length(left), .. }) = &mut self.answer else { return None };
-        Some(match desk.pipes.poll_fill(cx, &from.stream, self.reach.spliced(*left)?)? {
-            Poll::Ready(Ok(mut pipe)) if pipe.held() > 0 => {
-                *left = left.saturating_sub(pipe.held() as u64);
-                pipe.note_rest(*left);
+        client: &mut Client,
+        connection: &mut Connection,
+        asked: &Asked<'_>,
+        size: usize,
+    ) -> Result<Poll<bool>, Failure> {
+        let Some(filled) = desk.pipes.poll_fill(cx, &connection.stream, size) else {
+            return self.read(cx, desk, client, connection, asked);
+        };
+        match (filled, &mut self.answer) {
+            (Poll::Ready(Ok(mut pipe)), Some(answer)) if pipe.held() > 0 => {
+                pipe.note_rest(answer.body.pass(pipe.held() as u64));
                 self.reach.note(true);
                 self.pipe = Some(pipe);
                 Ok(Poll::Ready(true))
             }
-            Poll::Ready(Ok(_)) => Err(self.closed("it ended".to_owned())),
-            Poll::Ready(Err(error)) => Err(self.closed(error.to_string())),
-            Poll::Pending => Ok(Poll::Pending),
-        })
+            (Poll::Ready(Ok(_)), _) => Err(self.closed("it ended".to_owned())),
+            (Poll::Ready(Err(error)), _) => Err(self.closed(error.to_string())),
+            (Poll::Pending, _) => Ok(Poll::Pending),
+        }
     }
 
     /// Reads into the scratch space and passes on what came, if that was anything: a part of a head is no progress.
@@ -332,8 +340,7 @@ impl Download {
         let rest = input.get_mut(length..).unwrap_or_default();
         let surplus = if is_switch { rest.to_vec() } else { Vec::new() };
         let passes_trailers = request.accepts_trailers && heads.fields.may_keep_trailers();
-        let body = body.into();
-        let (status, at) = (head.status, asked.now);
+        let (status, at, body) = (head.status, asked.now, body.into());
         self.answer = Some(Begun { status, at, body, towards, keeps_alive, persists, passes_trailers, surplus });
         let rest = if is_switch { &mut [][..] } else { rest };
         self.pass(cx, client, &mut heads.out, rest)
