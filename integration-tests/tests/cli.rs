@@ -104,7 +104,7 @@ fn run_raises_the_limit_of_descriptors_and_says_when_they_are_too_few() {
     assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["512", "512"]);
     for event in [
         "File descriptor limit raised cause=from 100 to 512",
-        "221 connections may need 625 file descriptors, and there are 512",
+        "221 connections may need 657 file descriptors, and there are 512",
     ] {
         assert!(log.iter().any(|line| line.contains(event)), "{event:?} is not in {log:#?}");
     }

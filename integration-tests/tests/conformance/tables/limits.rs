@@ -112,8 +112,8 @@ async fn connections_over_limit() -> Result<(), String> {
 
 /// Unless it is set, the limit leaves enough descriptors for the replicas and the admin port.
 async fn connections_over_default() -> Result<(), String> {
-    // Two fifths of 256 less 72.
-    const LIMIT: usize = 72;
+    // Two fifths of 256 less 104.
+    const LIMIT: usize = 60;
     let replica = Replica::start(Script::Echo, false).await;
     let process = Process::start(256, replica.addr(), &[]).await;
     let mut clients = vec![Client::connect(process.proxy).await];
