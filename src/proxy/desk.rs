@@ -142,3 +142,22 @@ impl Heads {
         (self.date, self.date_holds_until) = (httpdate::fmt_http_date(time), now + rest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_bodies_go_by_a_pipe_while_the_other_side_keeps_up() {
+        let mut reach = Reach::default();
+        assert_eq!(reach.spliced(MIN_SPLICED - 1), None);
+        assert_eq!(reach.spliced(MIN_SPLICED), Some(MIN_SPLICED as usize));
+        assert_eq!(reach.spliced(u64::MAX), Some(FIRST_PIECE));
+        reach.note(false);
+        assert_eq!(reach.spliced(u64::MAX), None);
+        reach.note(true);
+        assert_eq!(reach.spliced(u64::MAX), None);
+        reach.note(true);
+        assert_eq!(reach.spliced(u64::MAX), Some(FIRST_PIECE));
+    }
+}

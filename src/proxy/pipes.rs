@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -38,7 +38,7 @@ pub(super) struct Pipe {
     into: OwnedFd,
     held: usize,
     /// Whether the last bytes in it may wait for what follows, to leave in one packet with that: until the client has
-    /// acknowledged those before them, or for 200 ms if it has all of those.
+    /// acknowledged those before them, or for some 200 ms if it has all of those.
     is_followed: bool,
     count: Rc<Cell<usize>>,
 }
@@ -75,6 +75,10 @@ impl Pipes {
             return None;
         }
         let (from, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        // Whose user has many gets small ones, which would be worse than a copy.
+        if fcntl_getpipe_size(&from).ok()? < STREAM {
+            return None;
+        }
         self.count.set(self.count.get() + 1);
         Some(Pipe { from, into, held: 0, is_followed: false, count: Rc::clone(&self.count) })
     }

@@ -138,7 +138,7 @@ fn what_there_is_of_a_long_answer_arrives_though_its_replica_pauses() {
 
 #[test]
 fn a_long_answer_that_breaks_off_does_so_for_its_client() {
-    for (sent, is_reset) in [(A_LOT - 1, false), (A_LOT / 2, true)] {
+    for (sent, is_reset) in [(A_LOT - 1, false), (A_LOT / 2, false), (A_LOT / 2, true)] {
         let replica = FakeReplica::start(move |mut served| {
             served.request();
             served.talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n"));
