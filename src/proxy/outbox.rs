@@ -154,16 +154,10 @@ fn poll_write_last(cx: &mut Context<'_>, stream: &TcpStream, parts: &[IoSlice<'_
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::tests::support::pair;
     use std::future::poll_fn;
     use std::io::Read;
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (one, listener.accept().await.unwrap().0)
-    }
 
     #[tokio::test]
     async fn pieces_are_framed_as_they_go_out() {

@@ -1,7 +1,6 @@
 //! Pipes by which the kernel moves long bodies from one socket to another without copying them, which takes a third of the
 //! time of a mebibyte.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -25,8 +24,8 @@ const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 #[derive(Debug, Default)]
 pub(super) struct Pipes {
     empty: Vec<Pipe>,
-    /// How many there are, empty or not.
-    count: Rc<Cell<usize>>,
+    /// Each pipe has a share, empty or not.
+    share: Rc<()>,
     /// This kernel, or what confines us, does not do it.
     is_unsupported: bool,
 }
@@ -40,7 +39,7 @@ pub(super) struct Pipe {
     /// Whether the last bytes in it may wait for what follows, to leave in one packet with that: until the client has
     /// acknowledged those before them, or for some 200 ms if it has all of those.
     is_followed: bool,
-    count: Rc<Cell<usize>>,
+    _share: Rc<()>,
 }
 
 impl Pipes {
@@ -71,7 +70,7 @@ impl Pipes {
         if let Some(pipe) = self.empty.pop() {
             return Some(pipe);
         }
-        if self.is_unsupported || self.count.get() >= MAX_PIPES {
+        if self.is_unsupported || self.count() >= MAX_PIPES {
             return None;
         }
         let (from, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
@@ -79,8 +78,11 @@ impl Pipes {
         if fcntl_getpipe_size(&from).ok()? < STREAM {
             return None;
         }
-        self.count.set(self.count.get() + 1);
-        Some(Pipe { from, into, held: 0, is_followed: false, count: Rc::clone(&self.count) })
+        Some(Pipe { from, into, held: 0, is_followed: false, _share: Rc::clone(&self.share) })
+    }
+
+    fn count(&self) -> usize {
+        Rc::strong_count(&self.share) - 1
     }
 
     /// Takes a pipe back; one that is not empty is closed.
@@ -136,12 +138,6 @@ impl Pipe {
     }
 }
 
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        self.count.set(self.count.get() - 1);
-    }
-}
-
 /// Whether an error is about moving between sockets and pipes as such: nothing was moved, and nothing ever will be.
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP))
@@ -154,15 +150,9 @@ mod tests {
     use std::io::{Read, Write};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
 
     use super::*;
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (one, listener.accept().await.unwrap().0)
-    }
+    use crate::proxy::tests::support::pair;
 
     async fn fill(pipe: &mut Pipe, from: &TcpStream, limit: usize) -> usize {
         poll_fn(|cx| pipe.poll_fill(cx, from, limit)).await.unwrap();
@@ -239,7 +229,7 @@ mod tests {
         lent.push(pipes.lend().unwrap());
         assert!(pipes.empty.is_empty() && pipes.lend().is_none());
         lent.clear();
-        assert_eq!(pipes.count.get(), 0);
+        assert_eq!(pipes.count(), 0);
     }
 
     #[tokio::test]
@@ -262,6 +252,6 @@ mod tests {
         pipe.into = File::options().write(true).open("/dev/null").unwrap().into();
         pipes.take_back(pipe);
         assert!(poll_fn(|cx| Poll::Ready(pipes.poll_fill(cx, &from, 1))).await.is_none());
-        assert!(pipes.lend().is_none() && pipes.count.get() == 0);
+        assert!(pipes.lend().is_none() && pipes.count() == 0);
     }
 }

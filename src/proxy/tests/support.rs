@@ -545,3 +545,10 @@ impl Drop for Proxy {
         }
     }
 }
+
+/// Both ends of a connection.
+pub(in crate::proxy) async fn pair() -> (tokio::net::TcpStream, tokio::net::TcpStream) {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let one = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (one, listener.accept().await.unwrap().0)
+}
