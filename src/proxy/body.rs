@@ -43,12 +43,11 @@ impl Body {
         if let Self::Length(left) = self { *left } else { 0 }
     }
 
-    /// Notes that so many of them have passed; how many are left.
-    pub(super) fn pass(&mut self, count: u64) -> u64 {
+    /// Notes that so many of them have passed.
+    pub(super) fn pass(&mut self, count: u64) {
         if let Self::Length(left) = self {
             *left = left.saturating_sub(count);
         }
-        self.left()
     }
 
     /// The trailers of a body that has ended, as they may pass on.

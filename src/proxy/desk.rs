@@ -14,8 +14,6 @@ use super::pipes::Pipes;
 const SCRATCH: usize = 256 * 1024;
 /// The most that is read at once where the other side was slower than that, in bytes.
 const SMALL_PIECE: usize = 16 * 1024;
-/// What is left of a body is copied if it is shorter, in bytes: less than a page of each packet is no gain.
-const MIN_SPLICED: u64 = 32 * 1024;
 /// What is read at once in the beginning, in bytes.
 const FIRST_PIECE: usize = 64 * 1024;
 
@@ -47,11 +45,9 @@ impl Reach {
         self.0 = if was_taken { SCRATCH.min(self.0 * 2) } else { SMALL_PIECE };
     }
 
-    /// How much to move by a pipe at once of a body of which so much is left; `None` if it is little, or if the other side
-    /// does not keep up.
-    pub(super) fn spliced(self, left: u64) -> Option<usize> {
-        let size = self.0.min(usize::try_from(left).unwrap_or(usize::MAX));
-        (left >= MIN_SPLICED && self.0 >= FIRST_PIECE).then_some(size)
+    /// Whether the other side did not keep up lately.
+    pub(super) fn is_short(self) -> bool {
+        self.0 < FIRST_PIECE
     }
 }
 
@@ -140,24 +136,5 @@ impl Heads {
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let rest = Duration::from_secs(1).saturating_sub(Duration::from_nanos(since_epoch.subsec_nanos().into()));
         (self.date, self.date_holds_until) = (httpdate::fmt_http_date(time), now + rest);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_bodies_go_by_a_pipe_while_the_other_side_keeps_up() {
-        let mut reach = Reach::default();
-        assert_eq!(reach.spliced(MIN_SPLICED - 1), None);
-        assert_eq!(reach.spliced(MIN_SPLICED), Some(MIN_SPLICED as usize));
-        assert_eq!(reach.spliced(u64::MAX), Some(FIRST_PIECE));
-        reach.note(false);
-        assert_eq!(reach.spliced(u64::MAX), None);
-        reach.note(true);
-        assert_eq!(reach.spliced(u64::MAX), None);
-        reach.note(true);
-        assert_eq!(reach.spliced(u64::MAX), Some(FIRST_PIECE));
     }
 }

@@ -1,7 +1,6 @@
 //! The way of an answer: interim answers as they come, then the head and the bytes behind it at once, then the rest of
 //! its body.
 
-use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,14 +9,14 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::buffers::Buffer;
 use super::connection::Client;
-use super::desk::{Desk, Heads, Reach};
+use super::desk::{Desk, Heads};
 use super::failure::{Failure, Unanswered};
 use super::http1::framing::{self, ResponseBody, ResponseFraming};
 use super::http1::name::Name;
 use super::http1::rewrite::{Answer, write_interim, write_response};
 use super::http1::{Parsed, ResponseHead, ResponseScan, Version};
 use super::outbox::{Outbox, Piece, poll_read};
-use super::pipes::Pipe;
+use super::outlet::Outlet;
 use super::pool::Connection;
 use super::relay::Asked;
 
@@ -34,10 +33,7 @@ pub(super) struct Download {
     answer: Option<Begun>,
     /// When the whole request had gone out.
     asked_at: Option<Instant>,
-    outbox: Outbox,
-    reach: Reach,
-    /// What the client has not taken yet of a long body.
-    pipe: Option<Pipe>,
+    outlet: Outlet,
 }
 
 /// An answer whose head was passed on.
@@ -82,7 +78,7 @@ impl Download {
 
     /// Whether it is the client's turn to take something.
     pub(super) fn waits_for_client(&self) -> bool {
-        !self.outbox.is_empty() || self.pipe.is_some()
+        !self.outlet.is_empty()
     }
 
     /// Whether all of the answer has come, be it that the client has not taken all of it.
@@ -108,7 +104,7 @@ impl Download {
     /// What is left once the protocols are switched: bytes of the replica's that came behind its `101`, and what the
     /// client has not taken yet.
     pub(super) fn into_tunnel(self) -> (Vec<u8>, Outbox) {
-        (self.answer.map(|answer| answer.surplus).unwrap_or_default(), self.outbox)
+        (self.answer.map(|answer| answer.surplus).unwrap_or_default(), self.outlet.into_outbox())
     }
 
     /// Moves what can be moved: whether anything was, and whether the answer has ended.
@@ -125,7 +121,7 @@ impl Download {
             self.asked_at = Some(asked.now);
         }
         loop {
-            let (moved, flushed) = self.flush(cx, desk, client);
+            let (moved, flushed) = self.outlet.poll_flush(cx, &mut desk.pipes, client.stream());
             has_moved |= moved > 0;
             match flushed {
                 Poll::Ready(Ok(())) => {}
@@ -137,10 +133,7 @@ impl Download {
             }
             let read = match self.pieces.take() {
                 Some(pieces) => self.read_piece(cx, desk, client, connection, asked, pieces),
-                None => match self.spliced() {
-                    Some(size) => self.splice(cx, desk, client, connection, asked, size),
-                    None => self.read(cx, desk, client, connection, asked),
-                },
+                None => self.splice(cx, desk, client, connection, asked),
             };
             match read? {
                 Poll::Ready(is_progress) => has_moved |= is_progress,
@@ -149,25 +142,8 @@ impl Download {
         }
     }
 
-    /// Sends what waits for the client: how much, and ready when nothing waits any more.
-    fn flush(&mut self, cx: &mut Context<'_>, desk: &mut Desk, client: &mut Client) -> (usize, Poll<io::Result<()>>) {
-        let Some(mut pipe) = self.pipe.take() else { return self.outbox.poll_flush(cx, client.stream()) };
-        let (moved, drained) = pipe.poll_drain(cx, client.stream());
-        if drained.is_ready() {
-            desk.pipes.take_back(pipe);
-        } else {
-            self.reach.note(false);
-            self.pipe = Some(pipe);
-        }
-        (moved, drained)
-    }
-
-    /// How much of a long body to move by a pipe next.
-    fn spliced(&self) -> Option<usize> {
-        self.answer.as_ref().and_then(|answer| self.reach.spliced(answer.body.left()))
-    }
-
-    /// Moves up to so much of a long body into a pipe, or reads it if there is none; see [`Download::read`].
+    /// Moves a piece of a long body whose length is known towards the client, or reads it as any other; see
+    /// [`Download::read`].
     fn splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -175,16 +151,15 @@ impl Download {
         client: &mut Client,
         connection: &mut Connection,
         asked: &Asked<'_>,
-        size: usize,
     ) -> Result<Poll<bool>, Failure> {
-        let Some(filled) = desk.pipes.poll_fill(cx, &connection.stream, size) else {
+        let left = self.answer.as_ref().map_or(0, |answer| answer.body.left());
+        let Some(filled) = self.outlet.poll_fill(cx, &mut desk.pipes, &connection.stream, left) else {
             return self.read(cx, desk, client, connection, asked);
         };
         match (filled, &mut self.answer) {
-            (Poll::Ready(Ok(mut pipe)), Some(answer)) if pipe.held() > 0 => {
-                pipe.note_rest(answer.body.pass(pipe.held() as u64));
-                self.reach.note(true);
-                self.pipe = Some(pipe);
+            (Poll::Ready(Ok(count)), Some(answer)) if count > 0 => {
+                // What comes behind its end, which was not asked for, is found when the connection is to be used again.
+                answer.body.pass(count as u64);
                 Ok(Poll::Ready(true))
             }
             (Poll::Ready(Ok(_)), _) => Err(self.closed("it ended".to_owned())),
@@ -202,7 +177,7 @@ impl Download {
         connection: &mut Connection,
         asked: &Asked<'_>,
     ) -> Result<Poll<bool>, Failure> {
-        let (heads, space) = desk.split(self.reach, u64::MAX);
+        let (heads, space) = desk.split(self.outlet.reach(), u64::MAX);
         let count = match poll_read(cx, &mut connection.stream, space) {
             Poll::Ready(Ok(0)) => return self.end(cx, client).map(|()| Poll::Ready(true)),
             Poll::Ready(Ok(count)) => count,
@@ -214,7 +189,7 @@ impl Download {
         if self.answer.is_some() {
             heads.out.clear();
             self.pass(cx, client, &mut heads.out, input)?;
-            self.reach.note(self.outbox.is_empty());
+            self.outlet.note_copied();
             return Ok(Poll::Ready(true));
         }
         let used = self.read_heads(cx, heads, client, connection, asked, input)?;
@@ -281,7 +256,7 @@ impl Download {
             if asked.request.head.version == Version::Http11 {
                 heads.out.clear();
                 write_interim(&mut heads.out, unread, &head, &heads.fields, &client.settings.headers.response);
-                self.outbox.send_bytes(cx, client.stream(), &heads.out).map_err(Failure::ClientGone)?;
+                self.outlet.send_bytes(cx, client.stream(), &heads.out).map_err(Failure::ClientGone)?;
                 self.has_interim = true;
             }
             self.scan = ResponseScan::default();
@@ -364,7 +339,7 @@ impl Download {
         let data = input.get(taken.data).unwrap_or_default();
         // Behind a `101` comes what the protocol switched to.
         let is_last = end.is_some() && !answer.keeps_alive && answer.status != 101;
-        let sent = self.outbox.send(cx, client.stream(), out, &Piece { data, is_chunked, end, is_last });
+        let sent = self.outlet.send(cx, client.stream(), out, &Piece { data, is_chunked, end, is_last });
         sent.map_err(Failure::ClientGone)?;
         match taken.error {
             Some(reason) => Err(Failure::Protocol(reason.as_str())),

@@ -30,6 +30,7 @@ mod hold;
 pub mod http1;
 mod listener;
 mod outbox;
+mod outlet;
 mod per_client;
 mod pipes;
 mod pool;

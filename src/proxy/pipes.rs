@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -15,19 +15,20 @@ use tokio::net::TcpStream;
 /// one, once it is empty.
 pub(super) const MAX_PIPES: usize = 16;
 
-/// Who sends so many bytes at once has more, right behind them.
-const STREAM: usize = 64 * 1024;
+/// How much room a pipe has, in bytes, if each of its pages is full: over the loopback interface; where packets are short,
+/// each has a page of its own. The kernel's default is a quarter of that, and costs half as much again for a mebibyte.
+const ROOM: usize = 256 * 1024;
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// A worker's pipes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pipes {
     empty: Vec<Pipe>,
     /// Each pipe has a share, empty or not.
     share: Rc<()>,
-    /// This kernel, or what confines us, does not do it.
-    is_unsupported: bool,
+    /// How many there may be: none where this kernel, or what confines us, does not do it.
+    most: usize,
 }
 
 /// A pipe, and what is in it; lent until that went out.
@@ -36,10 +37,13 @@ pub(super) struct Pipe {
     from: OwnedFd,
     into: OwnedFd,
     held: usize,
-    /// Whether the last bytes in it may wait for what follows, to leave in one packet with that: until the client has
-    /// acknowledged those before them, or for some 200 ms if it has all of those.
-    is_followed: bool,
     _share: Rc<()>,
+}
+
+impl Default for Pipes {
+    fn default() -> Self {
+        Self { empty: Vec::new(), share: Rc::default(), most: MAX_PIPES }
+    }
 }
 
 impl Pipes {
@@ -55,7 +59,7 @@ impl Pipes {
         match pipe.poll_fill(cx, from, limit) {
             Poll::Ready(Ok(())) => return Some(Poll::Ready(Ok(pipe))),
             Poll::Ready(Err(error)) if is_unsupported(&error) => {
-                self.is_unsupported = true;
+                self.most = 0;
                 self.empty.clear();
                 return None;
             }
@@ -70,19 +74,26 @@ impl Pipes {
         if let Some(pipe) = self.empty.pop() {
             return Some(pipe);
         }
-        if self.is_unsupported || self.count() >= MAX_PIPES {
+        if self.count() >= self.most {
             return None;
         }
         let (from, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        // Whose user has many gets small ones, which would be worse than a copy.
-        if fcntl_getpipe_size(&from).ok()? < STREAM {
+        // A user who has many gets small ones, which would be worse than a copy.
+        if fcntl_setpipe_size(&from, ROOM).is_err() {
+            self.most = self.count();
             return None;
         }
-        Some(Pipe { from, into, held: 0, is_followed: false, _share: Rc::clone(&self.share) })
+        Some(Pipe { from, into, held: 0, _share: Rc::clone(&self.share) })
     }
 
     fn count(&self) -> usize {
         Rc::strong_count(&self.share) - 1
+    }
+
+    /// Whether one is empty.
+    #[cfg(test)]
+    pub(super) fn has_spare(&self) -> bool {
+        !self.empty.is_empty()
     }
 
     /// Takes a pipe back; one that is not empty is closed.
@@ -97,11 +108,6 @@ impl Pipe {
     /// How much is in it, in bytes.
     pub(super) fn held(&self) -> usize {
         self.held
-    }
-
-    /// Notes how much is still to come of the body behind what is in it.
-    pub(super) fn note_rest(&mut self, left: u64) {
-        self.is_followed = left > 0 && self.held >= STREAM;
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, from: &TcpStream, limit: usize) -> Poll<io::Result<()>> {
@@ -119,7 +125,7 @@ impl Pipe {
 
     /// Moves what is in the pipe to the socket: how much, and ready when the pipe is empty.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> (usize, Poll<io::Result<()>>) {
-        let (before, flags) = (self.held, if self.is_followed { FLAGS | SpliceFlags::MORE } else { FLAGS });
+        let before = self.held;
         let drained = loop {
             if self.held == 0 {
                 break Poll::Ready(Ok(()));
@@ -128,7 +134,7 @@ impl Pipe {
                 Poll::Ready(Ok(())) => {}
                 not_ready => break not_ready,
             }
-            match to.try_io(Interest::WRITABLE, || Ok(splice(&self.from, None, to, None, self.held, flags)?)) {
+            match to.try_io(Interest::WRITABLE, || Ok(splice(&self.from, None, to, None, self.held, FLAGS)?)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => break Poll::Ready(Err(error)),
                 Ok(count) => self.held = self.held.saturating_sub(count),
@@ -242,7 +248,7 @@ mod tests {
         drop(replica);
         from.readable().await.unwrap();
         let failed = poll_fn(|cx| Poll::Ready(pipes.poll_fill(cx, &from, 1))).await;
-        assert!(matches!(failed, Some(Poll::Ready(Err(_)))) && !pipes.is_unsupported);
+        assert!(matches!(failed, Some(Poll::Ready(Err(_)))) && pipes.most == MAX_PIPES);
 
         let (mut replica, from) = pair().await;
         replica.write_all(b"x").await.unwrap();

@@ -122,6 +122,23 @@ fn what_follows_an_answer_unasked_is_not_the_next_answer() {
 }
 
 #[test]
+fn what_follows_a_long_answer_unasked_is_not_the_next_answer() {
+    let body = "x".repeat(1 << 20);
+    let evil = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+    let replica =
+        FakeReplica::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}{evil}", body.len()));
+    let proxy = Proxy::start(&[replica.addr]);
+    let mut client = proxy.connect();
+    let requests = [GET, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"];
+    for request in requests.into_iter().cycle().take(8) {
+        client.send(request);
+        client.read_until("\r\n\r\n").unwrap();
+        assert!(client.read_exact(body.len()) == body);
+    }
+    assert_eq!(replica.connections.load(Ordering::SeqCst), 8);
+}
+
+#[test]
 fn a_truncated_answer_whose_end_would_be_the_close_ends_with_a_reset() {
     for (answer, is_whole) in [
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel", false),
