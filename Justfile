@@ -59,7 +59,7 @@ simulate *options:
 # What a request costs evenkeel, HAProxy, nginx and a blind relay; `just bench --only W1,W3 --rounds 3`
 bench *options:
     integration-tests/bench/setup wrk strace
-    integration-tests/bench/get-others
+    {{ if options =~ "--haproxy.*--nginx|--nginx.*--haproxy" { "" } else { "integration-tests/bench/get-others" } }}
     deploy/build
     cargo run --locked --release -p integration-tests --bin bench -- compare {{ options }}
 

@@ -107,7 +107,7 @@ impl Report {
         if report.load_average > 0.3 {
             println!("The machine is busy with something else: expect noise.");
         }
-        println!("CPU µs a request and ratios: median (least–greatest) of {rounds} rounds of {seconds} s each.");
+        println!("CPU µs a request and ratios: median (least–greatest) of {rounds} rounds of {seconds} s each, or longer.");
         Ok(report)
     }
 
@@ -118,13 +118,15 @@ impl Report {
         };
         let (haproxy, nginx, relay) = (of(Contender::Haproxy), of(Contender::Nginx), of(Contender::Relay));
         let before = of(Contender::Before);
+        let to_splice = Summary::of_ratios(&of(Contender::Evenkeel), &of(Contender::HaproxySplice));
         for carried in &mut carried {
             carried.to_haproxy = Summary::of_ratios(&carried.cpu_us, &haproxy);
             carried.to_nginx = Summary::of_ratios(&carried.cpu_us, &nginx);
             carried.to_relay = Summary::of_ratios(&carried.cpu_us, &relay);
             carried.to_before = Summary::of_ratios(&carried.cpu_us, &before);
         }
-        println!("\n{}: {}\n", workload.name, workload.what);
+        let seconds = self.seconds.max(workload.least_seconds);
+        println!("\n{}: {}, {seconds} s\n", workload.name, workload.what);
         println!(
             "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | ÷ before | waited % | requests/s | p99 µs | errors \
              | RSS MB |"
@@ -145,6 +147,9 @@ impl Report {
                 carried.errors,
                 carried.resident_kib as f64 / 1024.0,
             );
+        }
+        if to_splice.is_some() {
+            println!("\nevenkeel ÷ haproxy-splice: {}", cell(to_splice, 2));
         }
         self.workloads.push(Measured { name: workload.name, what: workload.what, contenders: carried });
     }

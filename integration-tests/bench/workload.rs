@@ -16,7 +16,7 @@ pub(crate) struct Workload {
     pub(crate) kind: Kind,
     /// Of the contender. With one, it has a core to itself; with more, nothing is pinned.
     pub(crate) threads: usize,
-    /// A turn that is shorter than this is spent on connecting.
+    /// A turn that is shorter than this is spent on what only new connections have.
     pub(crate) least_seconds: u32,
 }
 
@@ -37,7 +37,9 @@ pub(crate) enum Kind {
 pub(crate) const WORKLOADS: [Workload; 8] = [
     Workload::W1,
     closed("W2", "GET, 16 KiB, 64 keep-alive clients", 16 * KIB),
-    closed("W3", "GET, 1 MiB, 64 keep-alive clients", MIB),
+    // Clients offer little room at first. What a contender could not send then, the kernel sends as they make room, in their
+    // time and not in the contender's: it takes some behind HAProxy two seconds to get over that.
+    Workload { least_seconds: 4, ..closed("W3", "GET, 1 MiB, 64 keep-alive clients", MIB) },
     Workload { kind: Kind::Post, ..closed("W4", "POST of 4 KiB, 1 KiB back, 64 keep-alive clients", KIB) },
     Workload { kind: Kind::Connect, ..closed("W5", "GET, 1 KiB, a new connection for each request, 64 clients", KIB) },
     Workload {
