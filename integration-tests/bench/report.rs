@@ -31,7 +31,11 @@ pub(crate) struct Report {
 struct Measured {
     name: &'static str,
     what: &'static str,
+    /// Of each turn.
+    seconds: u32,
     contenders: Vec<Carried>,
+    /// evenkeel's ratio to HAProxy with splice.
+    to_splice: Option<Summary>,
 }
 
 /// What one contender did with one workload, round by round.
@@ -107,7 +111,9 @@ impl Report {
         if report.load_average > 0.3 {
             println!("The machine is busy with something else: expect noise.");
         }
-        println!("CPU µs a request and ratios: median (least–greatest) of {rounds} rounds of {seconds} s each, or longer.");
+        println!(
+            "CPU µs a request and ratios: median (least–greatest) of {rounds} rounds of {seconds} s each, or longer."
+        );
         Ok(report)
     }
 
@@ -151,7 +157,8 @@ impl Report {
         if to_splice.is_some() {
             println!("\nevenkeel ÷ haproxy-splice: {}", cell(to_splice, 2));
         }
-        self.workloads.push(Measured { name: workload.name, what: workload.what, contenders: carried });
+        let (name, what) = (workload.name, workload.what);
+        self.workloads.push(Measured { name, what, seconds, contenders: carried, to_splice });
     }
 
     pub(crate) fn add_idle(&mut self, idle: Vec<Idle>) {

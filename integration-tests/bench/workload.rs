@@ -38,7 +38,7 @@ pub(crate) const WORKLOADS: [Workload; 8] = [
     Workload::W1,
     closed("W2", "GET, 16 KiB, 64 keep-alive clients", 16 * KIB),
     // Clients offer little room at first. What a contender could not send then, the kernel sends as they make room, in their
-    // time and not in the contender's: it takes some behind HAProxy two seconds to get over that.
+    // time and not in the contender's: it takes some behind HAProxy two or three seconds to get over that.
     Workload { least_seconds: 4, ..closed("W3", "GET, 1 MiB, 64 keep-alive clients", MIB) },
     Workload { kind: Kind::Post, ..closed("W4", "POST of 4 KiB, 1 KiB back, 64 keep-alive clients", KIB) },
     Workload { kind: Kind::Connect, ..closed("W5", "GET, 1 KiB, a new connection for each request, 64 clients", KIB) },

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use super::http1::{
@@ -14,7 +15,8 @@ use super::pipes::Pipes;
 const SCRATCH: usize = 256 * 1024;
 /// The most that is read at once where the other side was slower than that, in bytes.
 const SMALL_PIECE: usize = 16 * 1024;
-/// What is read at once in the beginning, in bytes.
+/// What is read at once in the beginning, in bytes. With less, what is then sent at once is so little that a client's kernel sees no
+/// reason to offer more room for it.
 const FIRST_PIECE: usize = 64 * 1024;
 
 /// A worker's scratch space.
@@ -40,8 +42,11 @@ impl Default for Reach {
 }
 
 impl Reach {
-    /// Notes whether the last piece was taken whole.
+    /// Notes whether the last piece was taken whole. If it was not since the task has had its turn, that says nothing.
     pub(super) fn note(&mut self, was_taken: bool) {
+        if !(was_taken || has_budget_remaining()) {
+            return;
+        }
         self.0 = if was_taken { SCRATCH.min(self.0 * 2) } else { SMALL_PIECE };
     }
 

@@ -133,7 +133,7 @@ impl Download {
             }
             let read = match self.pieces.take() {
                 Some(pieces) => self.read_piece(cx, desk, client, connection, asked, pieces),
-                None => self.splice(cx, desk, client, connection, asked),
+                None => self.receive(cx, desk, client, connection, asked),
             };
             match read? {
                 Poll::Ready(is_progress) => has_moved |= is_progress,
@@ -142,9 +142,9 @@ impl Download {
         }
     }
 
-    /// Moves a piece of a long body whose length is known towards the client, or reads it as any other; see
+    /// Moves a piece of a long body whose length is known by a pipe, or reads what has to be looked at or copied; see
     /// [`Download::read`].
-    fn splice(
+    fn receive(
         &mut self,
         cx: &mut Context<'_>,
         desk: &mut Desk,

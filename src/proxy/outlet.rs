@@ -4,16 +4,13 @@ use std::io;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
-use tokio::task::coop::has_budget_remaining;
 
 use super::desk::Reach;
 use super::outbox::{Outbox, Piece};
-use super::pipes::{Pipe, Pipes};
+use super::pipes::{Pipe, Pipes, ROOM};
 
 /// What is left of a body is copied if it is shorter, in bytes: less than a page of each packet is no gain.
 const MIN_SPLICED: u64 = 32 * 1024;
-/// The most that is moved by a pipe at once, in bytes: four times as much costs a quarter more.
-const MAX_SPLICED: u64 = 256 * 1024;
 
 /// What the client has not taken yet, and how much to offer it next. Whoever fills it waits until it is empty.
 #[derive(Debug, Default)]
@@ -55,7 +52,7 @@ impl Outlet {
         self.outbox.send_bytes(cx, client, bytes)
     }
 
-    /// Notes that what was sent was all that had been read.
+    /// Notes whether the client took all that was copied last.
     pub(super) fn note_copied(&mut self) {
         self.reach.note(self.outbox.is_empty());
     }
@@ -73,11 +70,10 @@ impl Outlet {
         if left < MIN_SPLICED || self.reach.is_short() {
             return None;
         }
-        let filled = pipes.poll_fill(cx, replica, left.min(MAX_SPLICED) as usize)?;
+        let filled = pipes.poll_fill(cx, replica, left.min(ROOM as u64) as usize)?;
         Some(filled.map_ok(|pipe| {
             let held = pipe.held();
             if held > 0 {
-                self.reach.note(true);
                 self.pipe = Some(pipe);
             } else {
                 pipes.take_back(pipe);
@@ -98,10 +94,7 @@ impl Outlet {
         if drained.is_ready() {
             pipes.take_back(pipe);
         } else {
-            // Else it is this task that has had its turn.
-            if has_budget_remaining() {
-                self.reach.note(false);
-            }
+            self.reach.note(false);
             self.pipe = Some(pipe);
         }
         (moved, drained)
@@ -114,7 +107,7 @@ mod tests {
     use std::pin::pin;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::task::coop::consume_budget;
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
 
     use super::*;
     use crate::proxy::tests::support::pair;
@@ -170,7 +163,11 @@ mod tests {
         let sending = tokio::spawn(async move { replica.write_all(&vec![0; 64 << 20]).await });
         loop {
             assert!(between.fill(u64::MAX).await.is_some_and(|count| count > 0));
-            if poll_fn(|cx| Poll::Ready(between.flush(cx).is_pending())).await {
+            let is_stuck = poll_fn(|cx| match between.flush(cx) {
+                Poll::Pending if !has_budget_remaining() => Poll::Pending,
+                flushed => Poll::Ready(flushed.is_pending()),
+            });
+            if is_stuck.await {
                 break;
             }
         }
