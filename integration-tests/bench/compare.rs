@@ -102,7 +102,7 @@ fn rounds(site: &Site, contenders: &[Contender], workload: &Workload, options: &
             // Each round begins with another one, so that none always follows the same.
             let index = (round + turn) % running.len();
             let (Some(running), Some(carried)) = (running.get(index), carried.get_mut(index)) else { continue };
-            let sample: Sample = load::measure(site, running, workload, options.seconds.max(workload.least_seconds))?;
+            let sample: Sample = load::measure(site, running, workload, workload.turn(options.seconds))?;
             carried.add(&sample);
         }
     }

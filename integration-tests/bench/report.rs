@@ -131,7 +131,7 @@ impl Report {
             carried.to_relay = Summary::of_ratios(&carried.cpu_us, &relay);
             carried.to_before = Summary::of_ratios(&carried.cpu_us, &before);
         }
-        let seconds = self.seconds.max(workload.least_seconds);
+        let seconds = workload.turn(self.seconds);
         println!("\n{}: {}, {seconds} s\n", workload.name, workload.what);
         println!(
             "| contender | CPU µs/request | ÷ haproxy | ÷ nginx | ÷ relay | ÷ before | waited % | requests/s | p99 µs | errors \

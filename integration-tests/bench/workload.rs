@@ -68,6 +68,11 @@ impl Workload {
         }
     }
 
+    /// Seconds of a contender's turn, of which so many were asked for.
+    pub(crate) fn turn(&self, seconds: u32) -> u32 {
+        seconds.max(self.least_seconds)
+    }
+
     pub(crate) fn place(&self, pinned: Place) -> Place {
         if self.threads == 1 { pinned } else { Place::Anywhere }
     }

@@ -15,8 +15,8 @@ use super::pipes::Pipes;
 const SCRATCH: usize = 256 * 1024;
 /// The most that is read at once where the other side was slower than that, in bytes.
 const SMALL_PIECE: usize = 16 * 1024;
-/// What is read at once in the beginning, in bytes. With less, what is then sent at once is so little that a client's kernel sees no
-/// reason to offer more room for it.
+/// What is read at once in the beginning, in bytes. With less, clients over the loopback interface were not seen to offer more room
+/// than at first (docs/performance.md).
 const FIRST_PIECE: usize = 64 * 1024;
 
 /// A worker's scratch space.

@@ -104,7 +104,7 @@ impl Download {
     /// What is left once the protocols are switched: bytes of the replica's that came behind its `101`, and what the
     /// client has not taken yet.
     pub(super) fn into_tunnel(self) -> (Vec<u8>, Outbox) {
-        (self.answer.map(|answer| answer.surplus).unwrap_or_default(), self.outlet.into_outbox())
+        (self.answer.map(|answer| answer.surplus).unwrap_or_default(), self.outlet.outbox)
     }
 
     /// Moves what can be moved: whether anything was, and whether the answer has ended.
@@ -256,7 +256,7 @@ impl Download {
             if asked.request.head.version == Version::Http11 {
                 heads.out.clear();
                 write_interim(&mut heads.out, unread, &head, &heads.fields, &client.settings.headers.response);
-                self.outlet.send_bytes(cx, client.stream(), &heads.out).map_err(Failure::ClientGone)?;
+                self.outlet.outbox.send_bytes(cx, client.stream(), &heads.out).map_err(Failure::ClientGone)?;
                 self.has_interim = true;
             }
             self.scan = ResponseScan::default();
@@ -339,7 +339,7 @@ impl Download {
         let data = input.get(taken.data).unwrap_or_default();
         // Behind a `101` comes what the protocol switched to.
         let is_last = end.is_some() && !answer.keeps_alive && answer.status != 101;
-        let sent = self.outlet.send(cx, client.stream(), out, &Piece { data, is_chunked, end, is_last });
+        let sent = self.outlet.outbox.send(cx, client.stream(), out, &Piece { data, is_chunked, end, is_last });
         sent.map_err(Failure::ClientGone)?;
         match taken.error {
             Some(reason) => Err(Failure::Protocol(reason.as_str())),

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
 use super::desk::Reach;
-use super::outbox::{Outbox, Piece};
+use super::outbox::Outbox;
 use super::pipes::{Pipe, Pipes, ROOM};
 
 /// What is left of a body is copied if it is shorter, in bytes: less than a page of each packet is no gain.
@@ -15,7 +15,8 @@ const MIN_SPLICED: u64 = 32 * 1024;
 /// What the client has not taken yet, and how much to offer it next. Whoever fills it waits until it is empty.
 #[derive(Debug, Default)]
 pub(super) struct Outlet {
-    outbox: Outbox,
+    /// By which what is copied goes out.
+    pub(super) outbox: Outbox,
     pipe: Option<Pipe>,
     reach: Reach,
 }
@@ -29,27 +30,6 @@ impl Outlet {
     /// How much to read at once, of what is copied.
     pub(super) fn reach(&self) -> Reach {
         self.reach
-    }
-
-    /// What was copied and not taken.
-    pub(super) fn into_outbox(self) -> Outbox {
-        self.outbox
-    }
-
-    /// See [`Outbox::send`].
-    pub(super) fn send(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut TcpStream,
-        out: &mut Vec<u8>,
-        piece: &Piece<'_>,
-    ) -> io::Result<()> {
-        self.outbox.send(cx, client, out, piece)
-    }
-
-    /// See [`Outbox::send_bytes`].
-    pub(super) fn send_bytes(&mut self, cx: &mut Context<'_>, client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
-        self.outbox.send_bytes(cx, client, bytes)
     }
 
     /// Notes whether the client took all that was copied last.
