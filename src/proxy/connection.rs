@@ -361,7 +361,7 @@ impl Client {
             let desk = &mut *worker.desk.borrow_mut();
             let (_, space) = desk.split(Reach::default(), u64::MAX);
             loop {
-                match ready!(poll_read(cx, &mut self.stream, space)) {
+                match ready!(poll_read(cx, &self.stream, space)) {
                     Ok(1..) => {}
                     Ok(0) | Err(_) => return Poll::Ready(()),
                 }

@@ -1,11 +1,10 @@
 //! Bytes on their way out: written at once as far as the socket takes them, the rest kept until it takes more.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::http1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK, write_end};
@@ -14,10 +13,37 @@ use super::http1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK, write_end};
 const MAX_COPIED: usize = 4 * 1024;
 
 /// Reads what is there; 0 at the stream's end. `into` must not be empty.
-pub(super) fn poll_read(cx: &mut Context<'_>, stream: &mut TcpStream, into: &mut [u8]) -> Poll<io::Result<usize>> {
-    let mut into = ReadBuf::new(into);
-    ready!(Pin::new(stream).poll_read(cx, &mut into))?;
-    Poll::Ready(Ok(into.filled().len()))
+pub(super) fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    let room = into.len();
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let read = || recv(stream, &mut *into, RecvFlags::empty()).map(|(count, _)| count);
+        match attempt(stream, Interest::READABLE, room, read) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return Poll::Ready(outcome),
+        }
+    }
+}
+
+/// Makes a `call`, and tells the runtime if it moved less than was `wanted`: nothing more can be moved until the kernel
+/// says so. The call is not the C library's, since that one can be cancelled, for which it takes two locked instructions
+/// more.
+#[inline(always)]
+fn attempt(
+    stream: &TcpStream,
+    interest: Interest,
+    wanted: usize,
+    call: impl FnOnce() -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
+    let mut moved = 0;
+    let outcome = stream.try_io(interest, || {
+        moved = call()?;
+        if 0 < moved && moved < wanted { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match outcome {
+        Err(error) if moved == 0 => Err(error),
+        _ => Ok(moved),
+    }
 }
 
 /// A piece of a body as it goes out.
@@ -56,7 +82,7 @@ impl Outbox {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> (usize, Poll<io::Result<()>>) {
         let before = self.sent;
         while let Some(left) = self.bytes.get(self.sent..).filter(|left| !left.is_empty()) {
-            match Pin::new(&mut *stream).poll_write(cx, left) {
+            match poll_write(cx, stream, &[IoSlice::new(left)], false) {
                 Poll::Ready(Ok(0)) => return (self.sent - before, Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
                 Poll::Ready(Ok(count)) => self.sent += count,
                 Poll::Ready(Err(error)) => return (self.sent - before, Poll::Ready(Err(error))),
@@ -113,12 +139,7 @@ impl Outbox {
         let mut took_any = false;
         IoSlice::advance_slices(&mut parts, 0);
         while self.is_empty() && !parts.is_empty() {
-            let written = match &*parts {
-                _ if is_last => poll_write_last(cx, stream, parts),
-                [bytes] => Pin::new(&mut *stream).poll_write(cx, bytes),
-                parts => Pin::new(&mut *stream).poll_write_vectored(cx, parts),
-            };
-            match written {
+            match poll_write(cx, stream, parts, is_last) {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     took_any = true;
                     IoSlice::advance_slices(&mut parts, count);
@@ -133,18 +154,24 @@ impl Outbox {
     }
 }
 
-/// Writes what the end of the stream comes right behind: the kernel keeps it until then and sends both in one packet.
-fn poll_write_last(cx: &mut Context<'_>, stream: &TcpStream, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    let write = || {
-        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-        match parts {
-            [bytes] => Ok(send(stream, bytes, flags)?),
-            parts => Ok(sendmsg(stream, parts, &mut SendAncillaryBuffer::default(), flags)?),
-        }
-    };
+/// Writes what the socket takes. What the stream's end `is_last` before, the kernel keeps until then, and sends both in
+/// one packet.
+#[inline(always)]
+fn poll_write(
+    cx: &mut Context<'_>,
+    stream: &TcpStream,
+    parts: &[IoSlice<'_>],
+    is_last: bool,
+) -> Poll<io::Result<usize>> {
+    let flags = if is_last { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
+    let wanted = parts.iter().map(|part| part.len()).sum();
     loop {
         ready!(stream.poll_write_ready(cx))?;
-        match stream.try_io(Interest::WRITABLE, write) {
+        let write = || match parts {
+            [bytes] => send(stream, bytes, flags),
+            parts => sendmsg(stream, parts, &mut SendAncillaryBuffer::default(), flags),
+        };
+        match attempt(stream, Interest::WRITABLE, wanted, write) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             outcome => return Poll::Ready(outcome),
         }
@@ -157,7 +184,27 @@ mod tests {
     use crate::proxy::tests::support::pair;
     use std::future::poll_fn;
     use std::io::Read;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn reads_what_is_there_and_waits_for_what_is_not() {
+        let (input, mut other) = pair().await;
+        let mut into = [0; 4];
+        other.write_all(b"123456").await.unwrap();
+        for expected in [&b"1234"[..], b"56"] {
+            let count = poll_fn(|cx| poll_read(cx, &input, &mut into)).await.unwrap();
+            assert_eq!(&into[..count], expected);
+        }
+        assert!(poll_fn(|cx| Poll::Ready(poll_read(cx, &input, &mut into))).await.is_pending());
+        other.write_all(b"7890").await.unwrap();
+        assert_eq!(poll_fn(|cx| poll_read(cx, &input, &mut into)).await.unwrap(), 4);
+        // It filled the room, so the runtime still believes that there is more.
+        assert!(poll_fn(|cx| Poll::Ready(poll_read(cx, &input, &mut into))).await.is_pending());
+        other.write_all(b"!").await.unwrap();
+        drop(other);
+        assert_eq!(poll_fn(|cx| poll_read(cx, &input, &mut into)).await.unwrap(), 1);
+        assert_eq!(poll_fn(|cx| poll_read(cx, &input, &mut into)).await.unwrap(), 0);
+    }
 
     #[tokio::test]
     async fn pieces_are_framed_as_they_go_out() {

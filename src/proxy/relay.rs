@@ -52,8 +52,8 @@ pub(super) struct Relay<'a> {
 pub(super) struct Asked<'a> {
     /// The request.
     pub(super) request: &'a Request,
-    /// The replica's name, as it may stand in a field.
-    pub(super) served_by: &'a [u8],
+    /// The replica's name.
+    pub(super) served_by: &'a str,
     /// What is said behind it.
     pub(super) host: &'a str,
     /// Whether it is a peer.
@@ -136,7 +136,7 @@ impl Relay<'_> {
         let has_sent = self.upload.poll(cx, desk, self.client, &mut self.connection.stream)?;
         let asked = Asked {
             request: self.request,
-            served_by: printable(&self.replica.spec().name),
+            served_by: &self.replica.spec().name,
             host: self.worker.context.peers.suffix(),
             is_peers: self.greeting.is_some(),
             now: self.worker.now(),
@@ -271,11 +271,4 @@ impl Relay<'_> {
             Turn { limit: replicas_limit, expired: || Failure::ResponseTimeout }
         }
     }
-}
-
-/// A name as it may stand in a field; what no field can hold is left out.
-fn printable(name: &str) -> &[u8] {
-    // No early exit, so that it compiles to vector instructions.
-    let is_printable = name.bytes().fold(true, |so_far, b| so_far & matches!(b, b' '..=b'~'));
-    if is_printable { name.as_bytes() } else { b"" }
 }
