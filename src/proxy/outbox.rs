@@ -26,8 +26,8 @@ pub(super) fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, into: &mut [u8
 }
 
 /// Makes a `call`, and tells the runtime if it moved less than was `wanted`: nothing more can be moved until the kernel
-/// says so. The call is not the C library's, since that one can be cancelled, for which it takes two locked instructions
-/// more.
+/// says so. The call is not the C library's, since a thread can be cancelled in that one, for which glibc 2.36 takes two
+/// locked instructions more.
 #[inline(always)]
 fn attempt(
     stream: &TcpStream,
@@ -154,8 +154,7 @@ impl Outbox {
     }
 }
 
-/// Writes what the socket takes. What the stream's end `is_last` before, the kernel keeps until then, and sends both in
-/// one packet.
+/// Writes what the socket takes. If it `is_last`, the kernel keeps it until the stream's end, and sends both in one packet.
 #[inline(always)]
 fn poll_write(
     cx: &mut Context<'_>,
@@ -195,6 +194,8 @@ mod tests {
             let count = poll_fn(|cx| poll_read(cx, &input, &mut into)).await.unwrap();
             assert_eq!(&into[..count], expected);
         }
+        // Without a call, since the last one did not fill the room.
+        assert!(input.try_io(Interest::READABLE, || Ok(())).is_err());
         assert!(poll_fn(|cx| Poll::Ready(poll_read(cx, &input, &mut into))).await.is_pending());
         other.write_all(b"7890").await.unwrap();
         assert_eq!(poll_fn(|cx| poll_read(cx, &input, &mut into)).await.unwrap(), 4);
